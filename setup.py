@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Installs the package, its launch files, its robot files and its commands."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "dreamzero_ros"
+
+
+def shared(folder: str, pattern: str) -> tuple[str, list[str]]:
+    """The files of a folder and the place they are installed to."""
+    return f"share/{NAME}/{folder}", [str(path) for path in sorted(Path(folder).glob(pattern))]
+
+
+setup(
+    name=NAME,
+    version="0.1.0",
+    description="Runs the DreamZero world action model as a closed-loop manipulation policy.",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        shared("launch", "*.launch.py"),
+        shared("config", "*.*"),
+        shared("config/embodiments", "*.yaml"),
+    ],
+    install_requires=["setuptools"],
+    zip_safe=False,
+    entry_points={
+        "console_scripts": [
+            f"policy_node = {NAME}.ros.policy_node:main",
+            f"sim_node = {NAME}.ros.sim_node:main",
+            f"footage_node = {NAME}.ros.footage_node:main",
+            f"demo = {NAME}.ros.demo:main",
+            f"dreamzero-bench = {NAME}.engine.bench:main",
+        ]
+    },
+)
