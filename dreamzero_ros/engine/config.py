@@ -14,6 +14,14 @@ PATCH = 2
 MASK_CHANNELS = 4
 """Channels that mark the given first image in the image conditioning."""
 
+NEGATIVE_PROMPT = (
+    "Vibrant colors, overexposed, static, blurry details, text, subtitles, style, artwork, painting, image, "
+    "still, grayscale, dull, worst quality, low quality, JPEG artifacts, ugly, mutilated, extra fingers, "
+    "bad hands, bad face, deformed, disfigured, mutated limbs, fused fingers, stagnant image, "
+    "cluttered background, three legs, many people in the background, walking backwards."
+)
+"""The negative prompt of the reference release."""
+
 
 @dataclass(frozen=True)
 class TransformerConfig:
@@ -165,11 +173,13 @@ class SamplerConfig:
     guidance_scale: float = 5.0
     """Weight of classifier-free guidance on the video flow; 1 leaves out the negative prompt."""
     dit_steps: int | Literal["dynamic"] = 8
-    """Solver steps that run the transformer, or `"dynamic"` to decide by the similarity of the last two flows."""
+    """Solver steps that run the transformer; `"dynamic"` decides by the similarity of the last two flows."""
     video_final_noise: float | None = None
     """Noise level at which the video stops while the actions go on to zero, or None to denoise both fully."""
     similarity_skips: tuple[tuple[float, int], ...] = ((0.95, 4), (0.93, 2))
     """Dynamic rule: above this cosine similarity skip this many steps, first match counts."""
+    negative_prompt: str = NEGATIVE_PROMPT
+    """Text whose video flow guidance leads away from."""
     seed: int = 1140
     """Seed of the initial noise of every chunk."""
 
