@@ -142,19 +142,15 @@ class ModelConfig:
         return 2 * self.view_width
 
     @property
-    def latent_height(self) -> int:
-        """Height of a latent [latent pixels]."""
-        return self.model_height // self.vae.spatial_factor
-
-    @property
-    def latent_width(self) -> int:
-        """Width of a latent [latent pixels]."""
-        return self.model_width // self.vae.spatial_factor
+    def latent_size(self) -> tuple[int, int]:
+        """Height and width of a latent [latent pixels]."""
+        return self.model_height // self.vae.spatial_factor, self.model_width // self.vae.spatial_factor
 
     @property
     def tokens_per_frame(self) -> int:
         """Tokens of one latent frame."""
-        return (self.latent_height // PATCH) * (self.latent_width // PATCH)
+        height, width = self.latent_size
+        return (height // PATCH) * (width // PATCH)
 
     @property
     def horizon_frames(self) -> int:
@@ -204,6 +200,7 @@ _CLIP_VIT_H = ImageConfig(
     kwargs={
         "hidden_size": 1280,
         "intermediate_size": 5120,
+        "projection_dim": 1024,
         "num_hidden_layers": 32,
         "num_attention_heads": 16,
         "image_size": 224,
@@ -277,6 +274,7 @@ TINY = ModelConfig(
         kwargs={
             "hidden_size": 64,
             "intermediate_size": 128,
+            "projection_dim": 32,
             "num_hidden_layers": 2,
             "num_attention_heads": 4,
             "image_size": 224,

@@ -308,8 +308,8 @@ class Block(nn.Module):
         # 2. cross attention
         x = x + self.cross_attn(self.norm3(x), context)
         # 3. feed-forward
-        x = x + gate2 * self.ffn(self.norm2(x) * (1 + scale2) + shift2)
-        return x
+        mixed: Tensor = x + gate2 * self.ffn(self.norm2(x) * (1 + scale2) + shift2)
+        return mixed
 
 
 class SelfAttention(nn.Module):
