@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Engines out of checkpoints, checkpoints out of engines, and engines with random weights."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from dreamzero_ros.engine.assembly import Slots, empty_engine, parts, places
+from dreamzero_ros.engine.checkpoint import (
+    CONFIG,
+    INDEX,
+    METADATA,
+    RUN_CONFIG,
+    WEIGHTS,
+    Adapter,
+    Checkpoint,
+    CheckpointError,
+    Stored,
+    find_folder,
+    first,
+    open_checkpoint,
+)
+from dreamzero_ros.engine.config import variant
+from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.release_config import (
+    read_lora_alpha,
+    read_model_config,
+    read_sampler_config,
+    write_config,
+)
+
+SHARD_BYTES = 5_000_000_000
+"""Largest size of a written weight file [bytes]."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where one tensor comes from: a file, and adapters with the alpha of each."""
+
+    stored: Stored
+    adapters: list[tuple[Adapter, float]] = field(default_factory=list)
+
+
+def load_engine(
+    source: str | Path,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    base: str | Path | None = None,
+    lora_alpha: float | None = None,
+) -> Engine:
+    """Load a checkpoint of the reference release.
+
+    Adapters are merged in float32, W + (alpha / r) B A, before the weights get their type.
+
+    Args:
+        source: Checkpoint folder, or hub id `owner/name`.
+        device: Where the weights go.
+        dtype: Their type.
+        base: For a checkpoint that holds adapters only: the one on which they were trained, as `source`.
+        lora_alpha: Alpha of the adapters; None takes it from config.json.
+
+    Raises:
+        CheckpointError: If anything is missing, foreign or of another shape; the message names the fix.
+        FileNotFoundError: If the tokenizer of the text encoder is not on this machine.
+    """
+    folder = find_folder(source)
+    top = open_checkpoint(folder)
+    layers = [top] if base is None else [open_checkpoint(find_folder(base)), top]
+    config = read_model_config(folder / CONFIG, top.config)
+    tokenizer = load_tokenizer(config.text.tokenizer, folder)
+    engine = replace(
+        empty_engine(config, tokenizer, torch.device(device), dtype),
+        source=str(source),
+        sampler=read_sampler_config(folder / CONFIG, top.config),
+        metadata=top.metadata,
+        run_config=top.run_config,
+    )
+    _fill(engine, _sources(engine, layers, lora_alpha))
+    return engine
+
+
+def random_engine(variant_name: str, device: str | torch.device, dtype: torch.dtype, seed: int = 0) -> Engine:
+    """Return an engine with random weights whose outputs are of order one.
+
+    The weights follow from variant, seed and kind of device; another type only rounds them. The tokenizer is
+    the one that needs no files, whatever the variant: to random weights no token means anything.
+    """
+    device = torch.device(device)
+    engine = empty_engine(variant(variant_name), load_tokenizer(BYTES), device, dtype)
+    generator = torch.Generator(device).manual_seed(seed)
+    for module in parts(engine):
+        slots = Slots(module)
+        for name, shape in slots.shapes().items():
+            slots.put(name, _random(name, shape, generator).to(dtype))
+    return replace(engine, source=f"random weights, seed {seed}")
+
+
+def meta_engine(variant_name: str) -> Engine:
+    """Return an engine whose parameters have names and shapes but no memory."""
+    return empty_engine(variant(variant_name), load_tokenizer(BYTES), torch.device("meta"), torch.bfloat16)
+
+
+def save_checkpoint(engine: Engine, folder: str | Path, shard_bytes: int = SHARD_BYTES) -> None:
+    """Write an engine as a checkpoint in the layout of the reference release.
+
+    Everything is written under a temporary name beside `folder` and renamed at the end.
+
+    Args:
+        engine: What is written.
+        folder: A folder that does not exist yet, or is empty.
+        shard_bytes: Largest size of one weight file [bytes]; a bigger model gets several files and an index.
+
+    Raises:
+        FileExistsError: If the folder holds anything.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder}: expected a new or empty folder, got files in it; give another name")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
+        partial = Path(temporary) / folder.name
+        (partial / METADATA).parent.mkdir(parents=True)
+        _write_weights(engine, partial, shard_bytes)
+        _write_json(partial / CONFIG, write_config(engine.config, engine.sampler))
+        if engine.metadata is not None:
+            _write_json(partial / METADATA, engine.metadata)
+        if engine.run_config is not None:
+            (partial / RUN_CONFIG).write_text(yaml.safe_dump(dict(engine.run_config)), encoding="utf-8")
+        partial.rename(folder)
+
+
+def _sources(engine: Engine, layers: Sequence[Checkpoint], lora_alpha: float | None) -> dict[str, _Source]:
+    """Find every tensor of the engine: a later layer replaces tensors, and its adapters change what is there.
+
+    Raises:
+        CheckpointError: If a tensor is missing, foreign or of another shape, in one message for all of them.
+    """
+    expected = {place.key: place.shape for table in places(engine) for place in table.values()}
+    sources: dict[str, _Source] = {}
+    unfit = []
+    for layer in layers:
+        sources |= {key: _Source(stored) for key, stored in layer.tensors.items()}
+        for weight, adapter in layer.adapters.items():
+            if weight in sources and _fits(adapter, expected.get(weight, ())):
+                alpha = lora_alpha
+                if alpha is None:
+                    alpha = read_lora_alpha(layer.folder / CONFIG, layer.config)
+                sources[weight].adapters.append((adapter, alpha))
+            else:
+                unfit.append(weight)
+
+    missing = sorted(expected.keys() - sources.keys())
+    foreign = sorted(sources.keys() - expected.keys())
+    reshaped = [
+        f"{key} in {got.file.name} (expected {list(shape)}, got {list(got.shape)})"
+        for key, shape in sorted(expected.items())
+        if key in sources and (got := sources[key].stored).shape != shape
+    ]
+    faults = {
+        f"of {len(expected)} tensors are missing": missing,
+        "tensors are foreign": foreign,
+        "tensors have another shape": reshaped,
+        "adapters fit no weight": sorted(unfit),
+    }
+    if any(faults.values()):
+        listed = "; ".join(f"{len(names)} {what}: {first(names)}" for what, names in faults.items() if names)
+        top = layers[-1]
+        if missing and top.adapters and len(layers) == 1:
+            fix = "it holds adapters only: pass base, the checkpoint on which they were trained"
+        else:
+            fix = f"use a complete checkpoint of {engine.config.name}, or fetch the files again"
+        raise CheckpointError(f"{top.folder}: {listed}; {fix}")
+    return sources
+
+
+def _fits(adapter: Adapter, weight: tuple[int, ...]) -> bool:
+    if adapter.a is None or adapter.b is None or len(weight) != 2:
+        return False
+    rank = adapter.a.shape[0]
+    return adapter.a.shape == (rank, weight[1]) and adapter.b.shape == (weight[0], rank)
+
+
+def _fill(engine: Engine, sources: dict[str, _Source]) -> None:
+    """Read every tensor once and give it, or its parts, to the parameters of the engine."""
+    wanted = defaultdict(list)
+    for module, table in zip(parts(engine), places(engine), strict=True):
+        slots = Slots(module)
+        for name, place in table.items():
+            wanted[place.key].append((slots, name, place))
+    for key, source in tqdm(sources.items(), desc="loading weights", unit="tensor", disable=None):
+        tensor = _read(source, engine.device, engine.dtype)
+        for slots, name, place in wanted[key]:
+            slots.put(name, tensor.tensor_split(place.parts)[place.part] if place.parts > 1 else tensor)
+
+
+def _read(source: _Source, device: torch.device, dtype: torch.dtype) -> Tensor:
+    if not source.adapters:
+        return source.stored.read(device, dtype)
+    weight = source.stored.read(device, torch.float32)
+    for adapter, alpha in source.adapters:
+        assert adapter.a is not None, "checked with the shapes"
+        assert adapter.b is not None, "checked with the shapes"
+        a, b = adapter.a.read(device, torch.float32), adapter.b.read(device, torch.float32)
+        weight += (alpha / a.shape[0]) * (b @ a)
+    return weight.to(dtype)
+
+
+def _random(name: str, shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Draw a parameter, float32: layers keep the size of what they sum, norms are one, biases are zero."""
+    leaf = name.rpartition(".")[2]
+    device = generator.device
+    if leaf in ("bias", "b", "log_scale"):
+        return torch.zeros(shape, device=device)
+    if leaf == "gamma" or (leaf == "weight" and len(shape) == 1):
+        return torch.ones(shape, device=device)
+    inputs = shape[1] if leaf == "W" else math.prod(shape[1:]) if leaf == "weight" else shape[-1]
+    return torch.randn(shape, device=device, generator=generator) / math.sqrt(inputs)
+
+
+def _write_weights(engine: Engine, folder: Path, shard_bytes: int) -> None:
+    """Write the tensors in order, into a new file whenever the next one would make a file too big."""
+    parameters = _parameters_by_key(engine)
+    sizes = {key: sum(p.nbytes for p in held) for key, (held, _) in parameters.items()}
+    shards: list[list[str]] = [[]]
+    for key, size in sizes.items():
+        if shards[-1] and sum(sizes[other] for other in shards[-1]) + size > shard_bytes:
+            shards.append([])
+        shards[-1].append(key)
+    names = [WEIGHTS]
+    if len(shards) > 1:
+        names = [f"model-{i:05}-of-{len(shards):05}.safetensors" for i in range(1, len(shards) + 1)]
+        weight_map = {key: name for name, keys in zip(names, shards, strict=True) for key in keys}
+        _write_json(
+            folder / INDEX, {"metadata": {"total_size": sum(sizes.values())}, "weight_map": weight_map}
+        )
+    for name, keys in zip(
+        names, tqdm(shards, desc="writing weights", unit="file", disable=None), strict=True
+    ):
+        tensors = {}
+        for key in keys:
+            held, shape = parameters[key]
+            tensors[key] = (
+                torch.cat(held).reshape(shape) if len(held) > 1 else held[0].reshape(shape).contiguous()
+            )
+        save_file(tensors, folder / name, metadata={"format": "pt"})
+
+
+def _parameters_by_key(engine: Engine) -> dict[str, tuple[list[Tensor], tuple[int, ...]]]:
+    """Return, for every tensor of a checkpoint, the parameters stacked in it and its shape."""
+    stacked: dict[str, dict[int, Tensor]] = defaultdict(dict)
+    shapes = {}
+    for module, table in zip(parts(engine), places(engine), strict=True):
+        for name, place in table.items():
+            stacked[place.key][place.part] = module.get_parameter(name)
+            shapes[place.key] = place.shape
+    return {key: ([held[part] for part in sorted(held)], shapes[key]) for key, held in stacked.items()}
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2), encoding="utf-8")
