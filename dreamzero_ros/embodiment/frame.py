@@ -61,6 +61,7 @@ def make_example(embodiment: Embodiment, rng: np.random.Generator, images: int =
     offsets = embodiment.image_offsets_steps[-images:]
     if len(offsets) != images:
         raise ValueError(f"images: expected 1 to {len(embodiment.image_offsets_steps)}, got {images}")
+    limits = [embodiment.limits[joint] for joint in embodiment.state_joints]
     stamp_ns = 10**9 * int(rng.integers(1_000, 1_000_000))
     stamps = stamp_ns + np.array([round(step * embodiment.dt_s * 1e9) for step in offsets], dtype=np.int64)
     return Frame(
@@ -70,14 +71,6 @@ def make_example(embodiment: Embodiment, rng: np.random.Generator, images: int =
             for camera in embodiment.cameras
         },
         image_stamps_ns={camera.name: stamps.copy() for camera in embodiment.cameras},
-        positions=np.array([_random_position(embodiment, joint, rng) for joint in embodiment.state_joints]),
+        positions=rng.uniform([limit.lower for limit in limits], [limit.upper for limit in limits]),
         instruction="put the red cube into the bowl",
     )
-
-
-def _random_position(embodiment: Embodiment, joint: str, rng: np.random.Generator) -> float:
-    """Within the limits; joints that are only read have none and stay at 0."""
-    if joint not in embodiment.limits:
-        return 0.0
-    limits = embodiment.limits[joint]
-    return float(rng.uniform(limits.lower, limits.upper))

@@ -83,7 +83,7 @@ class StateField:
     joints: tuple[str, ...]
     """Joints by their names in ``sensor_msgs/JointState``, in model order."""
     units: tuple[str, ...]
-    """Model unit of each value: rad, m, mm, deg, or 1 for a dimensionless one."""
+    """Model unit of each value: rad, m, mm, deg, ratio; m/s, rad/s for velocities of the base."""
     mapping: PointMapping | None = None
     """Robot units to model units, for every value of the group; None where they are equal."""
 
@@ -163,7 +163,7 @@ class Embodiment:
     controllers: tuple[Controller, ...]
     """Together they take every command joint exactly once."""
     limits: Mapping[str, JointLimits]
-    """By joint name; every command joint is there."""
+    """By joint name; every joint of the robot file is there."""
     start_pose: Mapping[str, float]
     """Position of every command joint from which a run begins [rad or m], by joint name."""
     normalisation: NormalisationMode = "q99"
