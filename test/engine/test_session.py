@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
+from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import (
-    TINY,
     ImageConfig,
     ModelConfig,
     SamplerConfig,
@@ -23,6 +24,7 @@ from dreamzero_ros.engine.config import (
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.pixels import to_unit_range
 from dreamzero_ros.engine.session import Noise, Session, SolverStep
+from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
 
@@ -34,7 +36,7 @@ SCENARIOS = json.loads((GOLDENS / "config.json").read_text())["scenarios"]
 
 @dataclass
 class RecordedEncoders:
-    """An engine whose encoders answer with what was recorded for the current call, and check what they are given."""
+    """An engine whose encoders answer as recorded for the current call and check what they are given."""
 
     config: ModelConfig
     transformer: WorldActionTransformer
@@ -42,6 +44,11 @@ class RecordedEncoders:
     call: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     dtype: torch.dtype = torch.float32
+    encoded_texts: int = 0
+
+    @property
+    def calls(self) -> int:
+        return sum(name.endswith(".images") for name in self.inputs)
 
     def of_call(self, name: str) -> Tensor:
         return self.inputs[f"call{self.call}.{name}"]
@@ -53,9 +60,10 @@ class RecordedEncoders:
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         torch.testing.assert_close(mask, ids != 0)
-        names = {"ids_negative": "prompt_negative"}
-        names |= {name: name.replace("ids", "prompt") for name in self.inputs if name.startswith("ids")} | names
-        return next(self.inputs[names[name]] for name in names if torch.equal(self.inputs[name], ids))
+        self.encoded_texts += 1
+        names = [name for name in self.inputs if name.startswith("ids")]
+        known = next(name for name in names if torch.equal(self.inputs[name], ids))
+        return self.inputs[known.replace("ids", "prompt")]
 
     def encode_image(self, image: Tensor) -> Tensor:
         images = self.of_call("images")
@@ -64,8 +72,7 @@ class RecordedEncoders:
         return self.inputs[f"clip{self.of_call('clip_index')}"]
 
     def encode_video(self, video: Tensor) -> Tensor:
-        if self.of_call("reset"):
-            assert video.shape[2] == self.config.num_frames
+        if video.shape[2] == self.config.num_frames:
             assert not video[:, :, 1:].any()
             return self.inputs[f"ys{self.of_call('ys_index')}"][:, -self.config.vae.z_dim :]
         latents = self.of_call("latents")
@@ -105,6 +112,10 @@ def sampler(reference, **settings) -> SamplerConfig:
     )
 
 
+def new_session(engine, settings, noise=None) -> Session:
+    return Session(engine, settings, len(engine.inputs["call0.images"]), noise)
+
+
 def run(session, engine, call, **options):
     engine.call = call
     ids = engine.inputs[f"ids{engine.of_call('prompt_index')}"]
@@ -114,15 +125,17 @@ def run(session, engine, call, **options):
 class Evaluations:
     """Every evaluation of the transformer, as its hook reports it."""
 
-    def __init__(self, transformer) -> None:
-        self.handle = transformer.register_forward_hook(self.record)
+    def __init__(self) -> None:
         self.clear()
 
     def clear(self) -> None:
         self.prefills, self.denoisings = [], []
+        self.inputs, self.addresses = [], set()
 
     def record(self, _module, args, output) -> None:
-        _x, timestep, context, _cache, start, *rest = args
+        x, timestep, context, cache, start, *rest = args
+        self.inputs.append(x)
+        self.addresses |= {context.storage.data_ptr(), cache.storage.data_ptr()}
         if len(rest) == 1:
             self.prefills.append((id(context), start))
         else:
@@ -136,16 +149,19 @@ class Evaluations:
         return [entry for entry in entries if entry[0] != entries[0][0]]
 
 
+@pytest.fixture
+def evaluations(transformer):
+    recorder = Evaluations()
+    handle = transformer.register_forward_hook(recorder.record)
+    yield recorder
+    handle.remove()
+
+
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if (GOLDENS / f"loop_{name}.npz").exists()])
-def test_closed_loop_equals_the_reference(scenario, engine, noise, reference, vectors):
+def test_closed_loop_equals_the_reference(scenario, engine, noise, reference, vectors, evaluations):
     expected = vectors(f"loop_{scenario}")
-    session = Session(
-        engine, sampler(reference, **SCENARIOS[scenario]), len(engine.inputs["call0.images"]), noise
-    )
-    evaluations = Evaluations(engine.transformer)
-    calls = sum(name.endswith(".images") for name in engine.inputs)
-    assert calls > 0
-    for call in range(calls):
+    session = new_session(engine, sampler(reference, **SCENARIOS[scenario]), noise)
+    for call in range(engine.calls):
         evaluations.clear()
         steps: list[SolverStep] = []
         assert session.next_frame == engine.inputs[f"call{call}.start_before"]
@@ -187,4 +203,177 @@ def test_closed_loop_equals_the_reference(scenario, engine, noise, reference, ve
             action = torch.stack([noise.action, *(step.action for step in steps)])
             torch.testing.assert_close(video, recorded("video_samples"), **TOLERANCE)
             torch.testing.assert_close(action, recorded("action_samples"), **TOLERANCE)
-    evaluations.handle.remove()
+
+
+def quick(reference) -> SamplerConfig:
+    return sampler(reference, dit_steps=5)
+
+
+def test_observed_latents_replace_dreamed_ones(engine, noise, reference, evaluations):
+    """The next block is denoised against what was observed, written into the cache first."""
+    dream = new_session(engine, quick(reference), noise)
+    dreamed = run(dream, engine, 0).video[:, :, 1:]
+    from_dream = run(dream, engine, 1, latents=dreamed)
+    observe = new_session(engine, quick(reference), noise)
+    run(observe, engine, 0)
+    evaluations.clear()
+    from_observation = run(observe, engine, 1)
+    assert (from_dream.actions - from_observation.actions).abs().max() > 1e-3
+
+    model, config, inputs = engine.transformer, engine.config, engine.inputs
+    size = config.transformer.num_frame_per_block
+    cache = KVCache(config.transformer, observe.batch, config.tokens_per_frame, engine.device, engine.dtype)
+    context = ContextCache(config.transformer, observe.batch, engine.device, engine.dtype)
+    ys = inputs[f"ys{engine.of_call('ys_index')}"]
+    with torch.no_grad():
+        model.fill_context(
+            context,
+            inputs[f"prompt{engine.of_call('prompt_index')}"],
+            inputs[f"clip{engine.of_call('clip_index')}"],
+        )
+        for latents in (inputs["call0.latents"], inputs["call1.latents"][:, :, -size:]):
+            start = cache.next_frame
+            count = cache.begin(start)
+            zeros = torch.zeros(observe.batch, count, dtype=torch.int64)
+            model(latents, zeros, context, cache, start, ys[:, :, start : start + count])
+            cache.commit(start)
+        _, timestep, timestep_action, video_flow, action_flow = evaluations.denoisings[0]
+        start = cache.next_frame
+        cache.begin(start)
+        video, action = model(
+            noise.video,
+            timestep,
+            context,
+            cache,
+            start,
+            ys[:, :, start : start + size],
+            noise.action,
+            timestep_action,
+            engine.of_call("state"),
+        )
+    torch.testing.assert_close(video_flow, video, **TOLERANCE)
+    torch.testing.assert_close(action_flow, action, **TOLERANCE)
+
+
+def test_a_wrong_number_of_images_is_named_and_changes_nothing(engine, noise, reference):
+    session = new_session(engine, quick(reference), noise)
+    run(session, engine, 0)
+    engine.call = 1
+    ids, images, state = engine.inputs["ids0"], engine.of_call("images"), engine.of_call("state")
+    most = 4 * (engine.config.transformer.num_frame_per_block + 1)
+    for count in (3, most + 1):
+        wrong = images[:, :1].expand(-1, count, -1, -1, -1)
+        with pytest.raises(
+            ValueError, match=rf"expected 4 to {most} .* got {count}; give the newest 4, or 1"
+        ):
+            session.step(wrong, state, ids)
+    untouched = new_session(engine, quick(reference), noise)
+    run(untouched, engine, 0)
+    torch.testing.assert_close(run(session, engine, 1).actions, run(untouched, engine, 1).actions)
+
+
+def test_wrong_shapes_are_named(engine, noise, reference):
+    session = new_session(engine, quick(reference), noise)
+    ids, images, state = engine.inputs["ids0"], engine.of_call("images"), engine.of_call("state")
+    with pytest.raises(ValueError, match=r"images: expected uint8 .* got torch.float32"):
+        session.step(images.float(), state, ids)
+    with pytest.raises(ValueError, match=r"images: expected uint8 .*; fit the views and stitch"):
+        session.step(images[:, :, 1:], state, ids)
+    with pytest.raises(ValueError, match=r"state: expected .* got .*; normalise and pad"):
+        session.step(images, state[..., 1:], ids)
+
+
+def test_step_counts_without_a_mask_are_refused(engine, reference):
+    with pytest.raises(
+        ValueError, match=r"dit_steps: expected one of \[5, 6, 7, 8\].*got 9 with num_steps 16"
+    ):
+        new_session(engine, SamplerConfig(dit_steps=9))
+
+
+def test_reset_begins_a_window_at_the_same_addresses(engine, noise, reference, evaluations):
+    session = new_session(engine, quick(reference), noise)
+    first = run(session, engine, 0)
+    run(session, engine, 1)
+    addresses = set(evaluations.addresses)
+    session.reset()
+    assert (session.next_frame, session.context_frames) == (0, 0)
+    assert run(session, engine, 1).reset
+    assert session.context_frames == 1
+    again = run(session, engine, 0)
+    torch.testing.assert_close(again.actions, first.actions)
+    assert len(addresses) == 4
+    assert evaluations.addresses == addresses
+
+
+def test_sessions_of_one_engine_are_independent(engine, noise, reference):
+    alone, one, other = (new_session(engine, quick(reference), noise) for _ in range(3))
+    run(alone, engine, 0)
+    expected = run(alone, engine, 1)
+    run(one, engine, 0)
+    run(other, engine, 1)
+    torch.testing.assert_close(run(one, engine, 1).actions, expected.actions)
+
+
+def test_a_prompt_is_encoded_once(engine, noise, reference):
+    session = new_session(engine, quick(reference), noise)
+    prompts = [engine.inputs[f"call{call}.prompt_index"] for call in range(engine.calls)]
+    for call in range(engine.calls):
+        run(session, engine, call)
+    changes = sum(prompt != before for before, prompt in pairwise(prompts))
+    assert engine.encoded_texts == 2 + changes, "the negative prompt, the first one, and each new one"
+
+
+def test_without_guidance_the_negative_prompt_is_left_out(engine, noise, reference, evaluations):
+    session = new_session(engine, sampler(reference, dit_steps=5, cfg_scale=1.0), noise)
+    unguided = run(session, engine, 0)
+    assert len(evaluations.denoisings) == 5
+    assert not evaluations.of_negative(evaluations.denoisings)
+    nearly = new_session(engine, sampler(reference, dit_steps=5, cfg_scale=1.0 + 1e-7), noise)
+    torch.testing.assert_close(run(nearly, engine, 0).video, unguided.video, atol=1e-4, rtol=0)
+
+
+def test_every_chunk_starts_from_the_same_noise(engine, reference, evaluations):
+    """Video and actions are each drawn from a fresh generator, so they begin with the same numbers."""
+    session = new_session(engine, quick(reference))
+    starts = []
+    for call in (0, 1):
+        evaluations.clear()
+        steps: list[SolverStep] = []
+        run(session, engine, call, on_step=steps.append)
+        prefills = len(evaluations.prefills)
+        starts.append(evaluations.inputs[prefills])
+    assert torch.equal(*starts)
+    generator = torch.Generator().manual_seed(SamplerConfig().seed)
+    assert torch.equal(starts[0], torch.randn(starts[0].shape, generator=generator))
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_tiny_engine_runs_whole(batch):
+    """Real encoders: images and a text in, actions and a dreamed video out, alike in every row of a batch."""
+    engine = random_engine("tiny", "cpu", torch.float32)
+    config = engine.config
+    generator = torch.Generator().manual_seed(0)
+    sizes = config.transformer
+    noise = Noise(
+        torch.randn(1, sizes.out_dim, 2, *config.latent_size, generator=generator).expand(
+            batch, -1, -1, -1, -1
+        ),
+        torch.randn(1, 24, sizes.action_dim, generator=generator).expand(batch, -1, -1),
+    )
+    session = Session(engine, SamplerConfig(dit_steps=5), batch, noise)
+    state = torch.zeros(batch, 1, config.transformer.max_state_dim)
+    latents = []
+    for images in (1, 4, 4, 4, 4):
+        shape = (1, images, config.canvas_height, config.canvas_width, 3)
+        canvas = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        result = session.step(canvas.expand(batch, -1, -1, -1, -1), state, "pick up the red cup")
+        latents.append((result.reset, result.video.shape[2], result.context_frames))
+        assert result.actions.shape == (batch, 24, config.transformer.action_dim)
+        assert result.actions.isfinite().all()
+        torch.testing.assert_close(result.actions, result.actions[:1].expand_as(result.actions))
+        stages = {"text", "image" if result.reset else "video_encode", "prefill", "denoise"}
+        assert set(result.latency_s) == stages
+    assert latents == [(True, 3, 1), (False, 2, 3), (False, 2, 5), (False, 2, 7), (True, 3, 1)]
+    dreamed = session.decode(result.video)
+    assert dreamed.shape == (batch, 9, config.model_height, config.model_width, 3)
+    assert dreamed.dtype == torch.uint8
