@@ -69,7 +69,7 @@ def to_unit_range(images: Tensor, dtype: torch.dtype) -> Tensor:
 
 def from_unit_range(video: Tensor) -> Tensor:
     """Map video (B, 3, T, H, W) in [-1, 1] to images (B, T, H, W, 3) uint8."""
-    images = ((video.float() + 1) * 127.5).clamp(0, 255).to(torch.uint8)
+    images = ((video.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
     return images.permute(0, 2, 3, 4, 1)
 
 
