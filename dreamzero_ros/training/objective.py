@@ -15,8 +15,8 @@ from dreamzero_ros.engine.schedule import TRAINING_STEPS
 class TrainingSchedule:
     """Table of noise levels, their timesteps and loss weights, from pure noise (index 0) towards none.
 
-    With u = 1 - j/n, sigma = shift u / (1 + (shift - 1) u) and timestep t = 1000 sigma, not truncated. The loss
-    weight is exp(-2 ((t - 500)/1000)^2), shifted to a minimum of 0 and scaled to a mean of 1.
+    With u = 1 - j/n, sigma = shift u / (1 + (shift - 1) u) and timestep t = 1000 sigma, not truncated. The
+    loss weight is exp(-2 ((t - 500)/1000)^2), shifted to a minimum of 0 and scaled to a mean of 1.
 
     Args:
         num_steps: Entries n.
@@ -48,7 +48,7 @@ class TrainingSchedule:
 class NoiseMode:
     """How timesteps are drawn; the default is the mode of the released checkpoints.
 
-    The release's emphasis on high noise is `video_beta=(3, 1)`; with `decoupled=True` it is its decoupled mode.
+    The release's emphasis on high noise is `video_beta=(3, 1)`, its decoupled mode adds `decoupled=True`.
     """
 
     video_beta: tuple[float, float] | None = None
@@ -169,8 +169,8 @@ def flow_matching_losses(
 ) -> Losses:
     """Return the losses of the predicted flows, noise minus clean.
 
-    Video: squared error averaged over a latent frame. Actions: squared error averaged over all dimensions, padding
-    counting as zero. Both are weighted by timestep, then averaged.
+    Video: squared error averaged over a latent frame. Actions: squared error averaged over all dimensions, where
+    padding counts as zero. Both are weighted by timestep, then averaged.
 
     Raises:
         ValueError: If actions lie outside [-1, 1].

@@ -165,9 +165,7 @@ def test_modes_draw_from_their_distributions():
     assert torch.equal(coupled[:, ::24], tied[:, 1::2])
     own = draw_action_indices(NoiseMode(decoupled=True), tied, 2, 24, 1000)
     assert own.shape == coupled.shape
-    assert (
-        own[:, :24].std(dim=1, correction=0) > 0 if own.is_floating_point() else own[:, 0] != own[:, 1]
-    ).any()
+    assert (own[:, 0] != own[:, 1]).any()
 
 
 def test_drawn_noise_fits_a_batch_and_padding_does_not_count(transformer, vectors):
