@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Positions <-> groups <-> vectors: every way in has its way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from dreamzero_ros.embodiment import layout
+from dreamzero_ros.embodiment.load import embodiment_files, load
+from dreamzero_ros.embodiment.schema import PointMapping
+
+pytestmark = pytest.mark.cpu
+
+TEST_ROBOTS = sorted((Path(__file__).parent / "robots").glob("*.yaml"))
+ROBOTS = [load(path) for path in (*embodiment_files(), *TEST_ROBOTS)]
+NUMBERS = st.floats(-4, 4, width=32)
+
+
+@given(st.data())
+@pytest.mark.parametrize("robot", ROBOTS, ids=[robot.name for robot in ROBOTS])
+def test_positions_and_targets_come_back(robot, data):
+    rows = data.draw(st.integers(1, 4))
+    positions = data.draw(arrays(np.float64, (rows, len(robot.state_joints)), elements=NUMBERS))
+    targets = data.draw(arrays(np.float64, (rows, len(robot.command_joints)), elements=NUMBERS))
+    state = layout.state_to_model(robot, positions)
+    assert [values.shape for values in state.values()] == [(rows, field.size) for field in robot.state]
+    np.testing.assert_allclose(layout.state_from_model(robot, state), positions, atol=1e-9)
+    actions = layout.actions_to_model(robot, targets)
+    np.testing.assert_allclose(layout.actions_from_model(robot, actions), targets, atol=1e-9)
+    vector = layout.flatten(robot.state, state, 64)
+    assert vector.shape == (rows, 64)
+    assert not vector[:, len(robot.state_joints) :].any()
+    for name, values in layout.split(robot.state, vector).items():
+        np.testing.assert_array_equal(values, state[name])
+
+
+def test_vectors_of_the_wrong_width_are_refused():
+    robot = load("droid_franka")
+    with pytest.raises(ValueError, match="vectors of 4 values, the robot has 8"):
+        layout.flatten(robot.state, layout.state_to_model(robot, np.zeros(8)), 4)
+    with pytest.raises(ValueError, match="8 values, the model's vector only 7"):
+        layout.split(robot.state, np.zeros(7))
+
+
+def test_droid_gripper_closes_with_one():
+    robot = load("droid_franka")
+    gripper = robot.state[1].mapping
+    assert gripper is not None
+    np.testing.assert_allclose(gripper.to_model(np.array([0.04, 0.02, 0.0])), [0.0, 0.5, 1.0])
+    np.testing.assert_allclose(gripper.to_robot(np.array([0.0, 0.5, 1.0])), [0.04, 0.02, 0.0], atol=1e-15)
+
+
+@given(
+    robot=st.tuples(NUMBERS, NUMBERS).filter(lambda ends: abs(ends[0] - ends[1]) > 1e-3),
+    model=st.tuples(NUMBERS, NUMBERS).filter(lambda ends: abs(ends[0] - ends[1]) > 1e-3),
+    share=st.floats(0, 1),
+)
+def test_a_gripper_mapping_goes_both_ways(robot, model, share):
+    mapping = PointMapping(names=("open", "closed"), robot=robot, model=model)
+    np.testing.assert_allclose(mapping.to_model(np.array(robot)), model, atol=1e-9)
+    np.testing.assert_allclose(mapping.to_robot(np.array(model)), robot, atol=1e-9)
+    between = np.array([robot[0] + share * (robot[1] - robot[0])])
+    np.testing.assert_allclose(mapping.to_robot(mapping.to_model(between)), between, atol=1e-8)

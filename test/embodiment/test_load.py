@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot file loads fully valid, or ends in one error that names file, key, expected and got."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dreamzero_ros.embodiment import schema
+from dreamzero_ros.embodiment.load import EmbodimentError, embodiment_files, load
+
+pytestmark = pytest.mark.cpu
+
+Document = dict[str, Any]
+EXAMPLE = next(path for path in embodiment_files() if path.stem == "example")
+
+
+def write(folder: Path, document: Document) -> Path:
+    path = folder / "example.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def test_droid_franka_says_what_the_model_and_the_controllers_need():
+    robot = load("droid_franka")
+    assert robot.tag == "oxe_droid"
+    assert [camera.name for camera in robot.cameras] == [
+        "exterior_image_1_left",
+        "exterior_image_2_left",
+        "wrist_image_left",
+    ]
+    assert robot.cells == ((1, 0, 1, 1), (1, 1, 1, 1), (0, 0, 1, 2))
+    assert robot.canvas == (2, 2)
+    assert robot.state_joints == (*(f"panda_joint{i}" for i in range(1, 8)), "panda_finger_joint1")
+    assert robot.command_joints == robot.state_joints
+    assert [field.relative for field in robot.action] == [True, False]
+    assert robot.horizon * robot.dt_s == pytest.approx(1.6)
+    assert robot.image_offsets_steps == (-23, -16, -8, 0)
+
+
+def test_a_choice_renames_the_joints_and_brings_its_own_limits():
+    panda, fr3 = load("droid_franka"), load("droid_franka", {"arm": "fr3", "hand": "gripper_command"})
+    assert fr3.state_joints == tuple(joint.replace("panda", "fr3") for joint in panda.state_joints)
+    assert panda.limits["panda_joint6"].upper == 3.7525
+    assert fr3.limits["fr3_joint6"].upper == 4.5169
+    assert [controller.type for controller in fr3.controllers] == ["joint_trajectory", "gripper_command"]
+    assert [controller.type for controller in panda.controllers] == ["joint_trajectory"] * 2
+
+
+def test_an_overlay_changes_only_what_it_names():
+    free, fenced = (
+        load("example").limits["lift_joint"],
+        load("example", {"cell": "fenced"}).limits["lift_joint"],
+    )
+    assert (free.upper, fenced.upper) == (0.55, 0.3)
+    assert (free.lower, free.velocity) == (fenced.lower, fenced.velocity)
+
+
+def test_the_annotated_tour_shows_every_key():
+    text = EXAMPLE.read_text()
+    document = yaml.safe_load(text)
+    shown = {
+        key
+        for part in ("cameras", "state", "action", "controllers")
+        for item in document[part]
+        for key in item
+    }
+    shown |= set(document)
+    for part in (schema.Embodiment, schema.Camera, schema.ActionField, schema.Controller):
+        assert {field.name for field in dataclasses.fields(part)} <= shown, part
+
+
+def test_order_unit_and_sign_of_an_agibot_shaped_file(robots: Path):
+    robot = load(robots / "agibot_shaped.yaml")
+    fields = {field.name: field for field in robot.state}
+    assert fields["waist_position"].joints == ("waist_pitch", "lift")
+    assert fields["waist_position"].units == ("rad", "m")
+    assert [field.size for field in robot.action] == [7, 7, 1, 1, 2, 2, 2]
+    assert robot.action[-1].kind == "base_velocity"
+    assert not robot.action[-1].joints
+    assert len(robot.command_joints) == 20
+    assert robot.horizon * robot.dt_s == pytest.approx(0.8)
+
+
+def at(*keys: str | int) -> Callable[[Document, Any], None]:
+    def put(document: Document, value: Any) -> None:
+        place: Any = document
+        for key in keys[:-1]:
+            place = place[key]
+        if value is REMOVED:
+            del place[keys[-1]]
+        else:
+            place[keys[-1]] = value
+
+    return put
+
+
+REMOVED = object()
+
+MISTAKES = [
+    # where, value, key that the error names, words in it
+    (at("tagg"), 1, "tagg", "did you mean 'tag'?"),
+    (at("tag"), "agibott", "tag", "did you mean 'agibot'?"),
+    (at("tag"), REMOVED, "tag", "got nothing"),
+    (at("name"), "other", "name", "'example'"),
+    (at("control_rate_hz"), 0, "control_rate_hz", "a number above 0"),
+    (at("control_rate_hz"), "fast", "control_rate_hz", "'fast'"),
+    (at("control_rate_hz"), float("nan"), "control_rate_hz", "nan"),
+    (at("horizon"), 0, "horizon", "a whole number from 1"),
+    (at("horizon"), True, "horizon", "True"),
+    (at("execute_steps"), 25, "execute_steps", "at most the horizon, 24"),
+    (at("image_offsets_steps"), [-23, -16, -16, 0], "image_offsets_steps[2]", "above -16"),
+    (at("image_offsets_steps"), [-23, -16, -8, -1], "image_offsets_steps[3]", "0"),
+    (at("image_offsets_steps"), [-8, 0], "image_offsets_steps", "4 to 12"),
+    (at("image_offsets_steps"), [-2.5, 0], "image_offsets_steps[0]", "a whole number"),
+    (at("image_tolerance_s"), 0.2, "image_tolerance_s", "half of the smallest distance"),
+    (at("joint_tolerance_s"), -1, "joint_tolerance_s", "above 0"),
+    (at("canvas", "rows"), 0, "canvas.rows", "from 1"),
+    (at("canvas", "height"), 2, "canvas.height", "a known key"),
+    (at("cameras"), [], "cameras", "at least one item"),
+    (at("cameras", 0, "name"), "hand_left", "cameras[1].name", "again"),
+    (at("cameras", 0, "topic"), "right_camera/image_raw", "cameras[2].topic", "again"),
+    (at("cameras", 0, "topic"), "camera//x", "cameras[0].topic", "ROS topic"),
+    (at("cameras", 1, "width"), 320, "cameras[1].width", "640 x 480"),
+    (at("cameras", 1, "fit"), "leterbox", "cameras[1].fit", "did you mean 'letterbox'?"),
+    (at("cameras", 1, "compressed"), "yes please", "cameras[1].compressed", "true or false"),
+    (at("cameras", 1, "place", "column"), 2, "cameras[1].place", "2 rows and 2 columns"),
+    (at("cameras", 1, "place", "column_span"), 3, "cameras[1].place", "2 rows and 2 columns"),
+    (at("cameras", 1, "place", "row"), 0, "cameras[1].place", "'top_head'"),
+    (at("cameras"), yaml.safe_load(EXAMPLE.read_text())["cameras"][:1], "cameras", "at least 2"),
+    (at("state", 1, "name"), "arm_position", "state[1].name", "again"),
+    (at("state", 1, "joints"), ["waist_joint", "waist_joint"], "state[1].joints[1]", "again"),
+    (at("state", 1, "joints"), ["waist_joint", "head_joint"], "state[3].joints[0]", "again"),
+    (at("state", 1, "joints"), ["waist_joint", "lift_jiont"], "state[1].joints[1]", "'lift_joint'"),
+    (at("state", 1, "units"), ["rad"], "state[1].units", "2 of them"),
+    (at("state", 1, "units"), "rda", "state[1].units", "'rad'"),
+    (at("state", 1, "units"), "mm", "state[1].units", "need a mapping"),
+    (at("state", 2, "mapping", "half"), [0.4, 60.0], "state[2].mapping", "two named points"),
+    (at("state", 2, "mapping", "open"), [120.0, 0.785], "state[2].mapping.open", "[robot, model]"),
+    (at("state", 2, "mapping", "open"), [0.785], "state[2].mapping.open", "2 numbers"),
+    (at("state", 2, "mapping", "open"), [0.0, 120.0], "state[2].mapping", "differ on the robot side"),
+    (at("state", 2, "mapping", "open"), [0.785, 0.0], "state[2].mapping", "differ on the model side"),
+    (at("action", 0, "name"), "arm_positions", "action[0].name", "did you mean 'arm_position'?"),
+    (at("action", 0, "relative"), REMOVED, "action[0].relative", "add this key"),
+    (at("action", 1, "joints"), ["lift_joint", "waist_joint"], "action[1].joints", "in their order"),
+    (at("action", 0, "components"), ["x"], "action[0].components", "base_velocity only"),
+    (at("action", 3, "joints"), ["head_joint"], "action[3].joints", "components"),
+    (at("action", 3, "relative"), True, "action[3].relative", "false"),
+    (at("action", 3, "units"), "m", "action[3].units", "m/s"),
+    (at("controllers", 0, "joints"), ["waist_joint"], "controllers", "none for"),
+    (at("controllers", 1, "joints"), ["waist_joint"], "controllers[1].joints[0]", "again"),
+    (at("controllers", 0, "joints", 4), "head_joint", "controllers[0].joints[4]", "a joint of the action"),
+    (at("controllers", 1, "type"), "gripper", "controllers[1].type", "did you mean 'gripper_command'?"),
+    (at("controllers", 0, "type"), "gripper_command", "controllers[0].joints", "exactly one joint"),
+    (at("limits", "lift_joint"), REMOVED, "state[1].joints[1]", "add limits.lift_joint"),
+    (at("limits", "lift_joint", "velocity"), 0, "limits.lift_joint.velocity", "above 0"),
+    (at("limits", "lift_joint", "upper"), 0.0, "limits.lift_joint.upper", "above 0"),
+    (
+        at("limits", "tail_joint"),
+        {"lower": 0, "upper": 1, "velocity": 1, "acceleration": 1},
+        "limits.tail_joint",
+        "state",
+    ),
+    (at("start_pose", "lift_joint"), 0.6, "start_pose.lift_joint", "0 to 0.55"),
+    (at("start_pose", "lift_joint"), REMOVED, "start_pose.lift_joint", "add this key"),
+    (at("start_pose", "head_joint"), 0.0, "start_pose.head_joint", "a known key"),
+    (at("normalisation"), "q95", "normalisation", "'q99'"),
+    (at("statistics"), "none.json", "statistics", "'checkpoint'"),
+    (at("parameters", "prefix", "defaults"), "x", "parameters.prefix.defaults", "did you mean 'default'?"),
+    (at("parameters", "prefix"), REMOVED, "state[0].joints[0]", "$(prefix)"),
+]
+
+
+@pytest.mark.parametrize(("put", "value", "key", "words"), MISTAKES, ids=[row[2] for row in MISTAKES])
+def test_each_mistake_names_file_key_and_fix(tmp_path: Path, put: Any, value: Any, key: str, words: str):
+    document = copy.deepcopy(yaml.safe_load(EXAMPLE.read_text()))
+    put(document, value)
+    path = write(tmp_path, document)
+    with pytest.raises(EmbodimentError) as caught:
+        load(path)
+    assert caught.value.key == key
+    assert caught.value.file == str(path)
+    assert words in str(caught.value)
+    assert "expected" in str(caught.value)
+    assert "got" in str(caught.value)
+
+
+def test_a_copy_without_a_mistake_loads(tmp_path: Path):
+    load(write(tmp_path, yaml.safe_load(EXAMPLE.read_text())))
+
+
+def test_a_key_that_comes_twice_is_no_silent_choice(tmp_path: Path):
+    path = tmp_path / "example.yaml"
+    path.write_text(EXAMPLE.read_text() + "\nhorizon: 12\n")
+    with pytest.raises(EmbodimentError, match="key 'horizon' again"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    ("source", "parameters", "words"),
+    [
+        ("droid_frank", {}, "did you mean 'droid_franka'?"),
+        ("nowhere/robot.yaml", {}, "No such file"),
+        ("droid_franka", {"arm": "pandas"}, "did you mean 'panda'?"),
+        ("droid_franka", {"arms": "panda"}, "did you mean 'arm'?"),
+    ],
+)
+def test_what_is_asked_for_must_exist(source: str, parameters: dict[str, str], words: str):
+    with pytest.raises(EmbodimentError) as caught:
+        load(source, parameters)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "name: [unclosed\n", "", "1: 2\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    with pytest.raises(EmbodimentError, match="document"):
+        load(path)
