@@ -169,8 +169,8 @@ def flow_matching_losses(
 ) -> Losses:
     """Return the losses of the predicted flows, noise minus clean.
 
-    Video: squared error averaged over a latent frame. Actions: squared error averaged over all dimensions, where
-    padding counts as zero. Both are weighted by timestep, then averaged.
+    Video: squared error averaged over a latent frame. Actions: squared error averaged over all dimensions,
+    padding counting as zero. Both are weighted by timestep, then averaged.
 
     Raises:
         ValueError: If actions lie outside [-1, 1].

@@ -72,7 +72,8 @@ class RecordedEncoders:
         return self.inputs[f"clip{self.of_call('clip_index')}"]
 
     def encode_video(self, video: Tensor) -> Tensor:
-        if video.shape[2] == self.config.num_frames:
+        of_window = self.config.num_frames if self.config.transformer.concat_first_frame_latent else 1
+        if video.shape[2] == of_window:
             assert not video[:, :, 1:].any()
             return self.inputs[f"ys{self.of_call('ys_index')}"][:, -self.config.vae.z_dim :]
         latents = self.of_call("latents")
