@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracker keeps limits whatever the reference is, and follows one that is within them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.tracker import Tracker
+from dreamzero_ros.motion.trajectory import Floats, Trajectory
+
+pytestmark = pytest.mark.cpu
+STEP_S = 0.02
+STEPS = 100
+
+
+def random_tracker(rng: np.random.Generator, joints: int) -> Tracker:
+    """Limits from tight to wide, some joints without position limits."""
+    span = rng.choice([0.0, 0.01, 0.5, 3.0, np.inf], joints)
+    limits = Limits(-span, span, rng.choice([0.01, 0.5, 3.0], joints), rng.choice([0.1, 5.0, 20.0], joints))
+    return Tracker(limits, STEP_S, rng.choice([0.3, 0.5, 1.0]))
+
+
+def random_reference(rng: np.random.Generator, joints: int) -> tuple[Floats, Floats]:
+    """Noise, jumps, spikes and rest, with velocities that need not belong to the positions."""
+    shape = (STEPS, joints)
+    noise = rng.normal(0, 1, shape)
+    jumps = np.repeat(rng.normal(0, 3, (STEPS // 10, joints)), 10, axis=0)
+    spikes = 100.0 * (rng.uniform(size=shape) > 0.97) * rng.normal(0, 1, shape)
+    q = sum(part * rng.integers(0, 2) for part in (noise, jumps, spikes)) + np.zeros(shape)
+    return q, rng.normal(0, rng.choice([0.0, 1.0, 50.0]), shape)
+
+
+def path(q: Floats, v: Floats, *parts: tuple[Floats, Floats]) -> Trajectory:
+    """Start state and further points, all one grid step apart."""
+    positions = np.vstack([q, *(part[0] for part in parts)])
+    velocities = np.vstack([v, *(part[1] for part in parts)])
+    joints = tuple(str(j) for j in range(len(q)))
+    return Trajectory(0, joints, np.round(np.arange(len(positions)) * STEP_S, 9), positions, velocities)
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1))
+def test_limits_hold_everywhere_from_any_state_within_them(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tracker = random_tracker(rng, joints := 6)
+    limits = tracker.limits
+    q = rng.uniform(np.maximum(limits.lower, -9.0), np.minimum(limits.upper, 9.0))
+    way = np.minimum(limits.bounded_upper - q, q - limits.bounded_lower)
+    slow = np.minimum(limits.velocity, np.sqrt(1.5 * limits.acceleration * way))
+    v = rng.uniform(-1, 1, joints) * np.where(slow > limits.acceleration * STEP_S, slow * 0.9, 0.0)
+
+    moved = tracker.follow(q, v, *random_reference(rng, joints))
+    rest = tracker.brake(moved[0][-1], moved[1][-1])
+
+    extremes = path(q, v, moved, rest).extremes()
+    assert (extremes.lower >= limits.lower - 1e-9).all()
+    assert (extremes.upper <= limits.upper + 1e-9).all()
+    assert (extremes.velocity <= limits.velocity * (1 + 1e-9)).all()
+    tolerance = 1e-12 * np.maximum(1.0, np.abs(q)) * 10 / STEP_S**2
+    assert (extremes.acceleration <= limits.acceleration * (1 + 1e-6) + tolerance).all()
+    assert (path(q, v, moved, rest).velocities[-1] == 0).all()
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1))
+def test_a_state_outside_the_limits_is_left_without_a_jump(seed: int) -> None:
+    """Limits can become tighter while the arm moves: it brakes as hard as it may, no further."""
+    rng = np.random.default_rng(seed)
+    tracker = random_tracker(rng, joints := 6)
+    limits = tracker.limits
+    q, v = rng.normal(0, 2, joints), rng.normal(0, 3, joints)
+
+    moved = tracker.follow(q, v, *random_reference(rng, joints))
+    rest = tracker.brake(moved[0][-1], moved[1][-1])
+
+    extremes = path(q, v, moved, rest).extremes()
+    assert (extremes.acceleration <= limits.acceleration * (1 + 1e-6) + 1e-8).all()
+    unavoidable = v**2 / (2 * limits.acceleration) + limits.acceleration * STEP_S**2 / 8
+    assert (extremes.upper <= np.maximum(limits.upper, q + np.where(v > 0, unavoidable, 0)) + 1e-9).all()
+    assert (extremes.lower >= np.minimum(limits.lower, q - np.where(v < 0, unavoidable, 0)) - 1e-9).all()
+    slowed = np.abs(v) - np.arange(1, STEPS + 1)[:, None] * limits.acceleration * STEP_S
+    assert (np.abs(moved[1]) <= np.maximum(limits.velocity, slowed) + 1e-9).all()
+
+
+def test_braking_goes_straight_on_and_never_turns_back() -> None:
+    limits = Limits(np.full(3, -9.0), np.full(3, 9.0), np.full(3, 3.0), np.array([5.0, 10.0, 2.0]))
+    q, v = np.array([0.0, 1.0, -1.0]), np.array([2.0, -1.0, 0.3])
+    positions, velocities = Tracker(limits, STEP_S, 0.5).brake(q, v)
+
+    np.testing.assert_allclose((positions - q) / v, np.tile(((positions - q) / v)[:, :1], 3), atol=1e-12)
+    assert (
+        np.abs(np.diff(velocities, axis=0)).max(axis=0) <= 0.5 * limits.acceleration * STEP_S + 1e-12
+    ).all()
+    assert (velocities * v >= 0).all()
+
+
+def test_braking_in_front_of_a_limit_takes_the_room_there_is() -> None:
+    limits = Limits(np.full(2, -1.0), np.full(2, 1.0), np.full(2, 3.0), np.full(2, 10.0))
+    q, v = np.array([0.79, 0.0]), np.array([2.0, 2.0])  # 0.2 to brake fully, 0.4 gently
+    positions, _ = Tracker(limits, STEP_S, 0.5).brake(q, v)
+    np.testing.assert_allclose(positions[-1], [0.99, 0.4], atol=1e-9)
+
+
+def test_rest_needs_no_braking() -> None:
+    limits = Limits(np.full(2, -1.0), np.full(2, 1.0), np.full(2, 3.0), np.full(2, 10.0))
+    positions, velocities = Tracker(limits, STEP_S, 0.5).brake(np.zeros(2), np.zeros(2))
+    assert positions.shape == velocities.shape == (0, 2)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5, 1.0])
+def test_converges_to_a_moving_reference_without_overshoot(share: float) -> None:
+    limits = Limits(np.full(1, -9.0), np.full(1, 9.0), np.full(1, 2.0), np.full(1, 10.0))
+    t = np.arange(1, STEPS + 1)[:, None] * STEP_S
+    ref_q, ref_v = 0.5 + 0.3 * t, np.full((STEPS, 1), 0.3)
+
+    q, v = Tracker(limits, STEP_S, share).follow(np.zeros(1), np.zeros(1), ref_q, ref_v)
+
+    behind = ref_q - q
+    assert (behind >= -1e-12).all()
+    assert (np.diff(behind[3:], axis=0) <= 1e-12).all()
+    np.testing.assert_allclose(q[-20:], ref_q[-20:], atol=1e-12)
+    np.testing.assert_allclose(v[-20:], ref_v[-20:], atol=1e-10)
+
+
+def test_a_feasible_reference_is_not_distorted() -> None:
+    """Error per step is h^3 / 12 times the jerk, and does not add up: here 9e-6 rad."""
+    limits = Limits(np.full(1, -9.0), np.full(1, 9.0), np.full(1, 2.0), np.full(1, 10.0))
+    w = 2 * np.pi * 0.5
+    t = np.arange(STEPS + 1)[:, None] * STEP_S
+    ref_q, ref_v = 0.5 * np.sin(w * t), 0.5 * w * np.cos(w * t)
+    q, _ = Tracker(limits, STEP_S, 0.5).follow(ref_q[0], ref_v[0], ref_q[1:], ref_v[1:])
+    assert np.abs(q - ref_q[1:]).max() < 1.1 * STEP_S**3 / 12 * 0.5 * w**3
