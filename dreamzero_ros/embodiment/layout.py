@@ -92,3 +92,9 @@ def _from_model(
         for field in layout
     ]
     return np.concatenate(parts, axis=-1)
+
+
+def command_positions(embodiment: Embodiment, positions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(..., J) positions in the order of `state_joints` -> those of the command joints, in their order."""
+    columns = [embodiment.state_joints.index(joint) for joint in embodiment.command_joints]
+    return positions[..., columns]

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy boundary: `reset()` and `infer(frame) -> ActionChunk`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamzero_ros.embodiment.frame import ActionChunk, Frame
+
+
+class Policy(ABC):
+    """Answers observations with action chunks; one session at a time."""
+
+    name: str
+    """What runs, for people: policy, variant, whether the weights are trained."""
+
+    uses_history: bool
+    """True when calls after the first of a session need one image per image offset instead of one."""
+
+    @abstractmethod
+    def reset(self) -> None:
+        """Starts a new session: the next frame has one image per camera."""
+
+    @abstractmethod
+    def infer(self, frame: Frame) -> ActionChunk:
+        """The chunk that answers the frame.
+
+        Raises:
+            ValueError: The frame does not fit the policy; says how.
+        """
+
+    def imagined(self) -> NDArray[np.uint8] | None:
+        """(T, H, W, 3) RGB video that belongs to the last chunk; None where the policy dreams none."""
+        return None
+
+    def close(self) -> None:  # noqa: B027 - most policies hold nothing
+        """Frees what the policy holds."""

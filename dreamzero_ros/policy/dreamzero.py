@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The world action model as a policy: frame -> tensors -> session -> targets."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dreamzero_ros.embodiment.frame import ActionChunk, Frame, make_example
+from dreamzero_ros.embodiment.metadata import load_statistics
+from dreamzero_ros.embodiment.normalize import (
+    Statistics,
+    decode_actions,
+    normalise_state,
+    stand_in_statistics,
+)
+from dreamzero_ros.embodiment.prompts import prompt
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.pixels import fit_view, stitch
+from dreamzero_ros.engine.session import Session
+from dreamzero_ros.policy.base import Policy
+
+WARM_UP_CALLS = 3
+"""One that begins a window and two that go on in it: every shape of a call has been seen after them."""
+
+
+class DreamZeroPolicy(Policy):
+    """Runs one session of the world action model.
+
+    Args:
+        engine: The weights.
+        embodiment: The robot.
+        sampler: Settings of the denoising.
+
+    Raises:
+        ValueError: The engine does not fit the robot: other horizon, unknown tag, fields that differ.
+    """
+
+    uses_history = True
+
+    def __init__(self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig) -> None:
+        horizon = engine.config.transformer.num_action_per_block
+        if embodiment.horizon != horizon:
+            raise ValueError(
+                f"robot {embodiment.name!r} expects chunks of {embodiment.horizon} targets, "
+                f"{engine.source} gives {horizon}: set horizon: {horizon} in the robot file"
+            )
+        self.name = f"dreamzero {engine.config.name} ({engine.source})"
+        self._engine = engine
+        self._embodiment = embodiment
+        self._statistics = _statistics(engine, embodiment)
+        self._session = Session(engine, sampler)
+        self._dreamed: torch.Tensor | None = None
+
+    def warm_up(self) -> float:
+        """Runs a few calls on random frames; returns the duration of the last one [s]."""
+        rng = np.random.default_rng(0)
+        seconds = 0.0
+        for call in range(WARM_UP_CALLS):
+            images = 1 if call == 0 else len(self._embodiment.image_offsets_steps)
+            begin = time.perf_counter()
+            self.infer(make_example(self._embodiment, rng, images))
+            seconds = time.perf_counter() - begin
+        self.reset()
+        return seconds
+
+    def reset(self) -> None:
+        """Forgets the window; the next frame has one image per camera."""
+        self._session.reset()
+        self._dreamed = None
+
+    @torch.no_grad()
+    def infer(self, frame: Frame) -> ActionChunk:
+        """Observes the frame, replaces what was dreamed by it, and denoises the next chunk.
+
+        Raises:
+            ValueError: The frame does not fit; says how.
+        """
+        begin = time.perf_counter()
+        canvas = self._canvas(frame)
+        state = normalise_state(
+            self._embodiment,
+            self._statistics,
+            frame.positions,
+            self._engine.config.transformer.max_state_dim,
+        )
+        text = prompt(self._embodiment.tag, frame.instruction)
+        prepared = time.perf_counter()
+        result = self._session.step(canvas[None], torch.from_numpy(state)[None].float(), text)
+        self._dreamed = result.video
+        targets = decode_actions(
+            self._embodiment, self._statistics, result.actions[0].cpu().numpy(), frame.positions
+        )
+        return ActionChunk(
+            stamp_ns=frame.stamp_ns,
+            dt_s=self._embodiment.dt_s,
+            joints=self._embodiment.command_joints,
+            targets=targets,
+            latency_s={"prepare": prepared - begin, **result.latency_s},
+            context_frames=result.context_frames,
+            computed_steps=sum(result.computed),
+            canvas=canvas.cpu().numpy(),
+        )
+
+    def imagined(self) -> NDArray[np.uint8] | None:
+        """(T, H, W, 3) RGB video that was dreamed with the last chunk."""
+        if self._dreamed is None:
+            return None
+        video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0].cpu().numpy()
+        return video
+
+    def _canvas(self, frame: Frame) -> torch.Tensor:
+        """(T, H, W, 3) uint8 on the engine's device."""
+        config = self._engine.config
+        views = torch.stack(
+            [
+                fit_view(
+                    torch.from_numpy(frame.images[camera.name]).to(self._engine.device),
+                    config.view_height,
+                    config.view_width,
+                )
+                for camera in self._embodiment.cameras
+            ],
+            dim=1,
+        )  # (T, V, h, w, 3)
+        return stitch(views, self._embodiment.cells, self._embodiment.canvas)
+
+
+def _statistics(engine: Engine, embodiment: Embodiment) -> Statistics:
+    if embodiment.statistics is not None:
+        return load_statistics(embodiment, embodiment.statistics)
+    if engine.metadata is not None:
+        return load_statistics(embodiment, {embodiment.tag: engine.require_tag(embodiment.tag)})
+    return stand_in_statistics(embodiment)

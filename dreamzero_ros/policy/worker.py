@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a policy in a thread of its own, one request after the other."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dreamzero_ros.embodiment.frame import ActionChunk
+from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.rollout import Request
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a request: a chunk, or the error that the policy raised."""
+
+    serial: int
+    chunk: ActionChunk | None = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Dream:
+    """The video that belongs to an answered chunk, (T, H, W, 3) uint8 RGB."""
+
+    stamp_ns: int
+    video: NDArray[np.uint8]
+
+
+class PolicyWorker:
+    """Owns the thread; the policy is called from it alone.
+
+    Args:
+        policy: Called from the thread of this object only.
+        deliver: Called from that thread with every answer, and with the dream after it.
+        wants_dream: Asked after every answer; decoding the video costs time.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        deliver: Callable[[Answer | Dream], None],
+        wants_dream: Callable[[], bool],
+    ) -> None:
+        self._policy = policy
+        self._deliver = deliver
+        self._wants_dream = wants_dream
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="policy", daemon=True)
+        self._thread.start()
+
+    def ask(self, request: Request) -> None:
+        """Queues a request; the answer is delivered later."""
+        self._requests.put(request)
+
+    def close(self) -> None:
+        """Waits for the request at hand, then ends the thread and closes the policy."""
+        self._requests.put(None)
+        self._thread.join()
+        self._policy.close()
+
+    def _work(self) -> None:
+        while (request := self._requests.get()) is not None:
+            try:
+                if request.new_session:
+                    self._policy.reset()
+                chunk = self._policy.infer(request.frame)
+            except Exception as error:  # whatever it is, it must reach the operator as words
+                self._deliver(Answer(request.serial, error=error))
+                continue
+            self._deliver(Answer(request.serial, chunk=chunk))
+            if self._wants_dream():
+                self._dream(chunk.stamp_ns)
+
+    def _dream(self, stamp_ns: int) -> None:
+        video = self._policy.imagined()
+        if video is not None:
+            self._deliver(Dream(stamp_ns, video))

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The closed loop on a node: observations in, requests to the policy, commands out, operator in between."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+
+import numpy as np
+from rclpy.node import Node
+from sensor_msgs.msg import Image
+from std_srvs.srv import SetBool, Trigger
+
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.motion.errors import MotionError
+from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.policy.rollout import Rollout
+from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
+from dreamzero_ros.ros.command_bridge import CommandBridge
+from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
+from dreamzero_ros.ros.messages import chunk_message, image_message
+from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
+from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
+from dreamzero_ros.ros.qos import REPORT
+from dreamzero_ros.ros.run_action import Result, RunAction
+from dreamzero_ros.ros.status import LastCall, status_message
+
+WATCH_PERIOD_S = 0.02
+"""Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
+
+
+class ControlLoop:
+    """Everything between `configure` and `cleanup`; works between `start` and `stop`.
+
+    All methods run on the thread of the node. The policy and the cameras have threads of their own and wake
+    the node through a guard condition.
+
+    Loads robot and policy and warms the policy up.
+
+    Raises:
+        ValueError: Robot file, checkpoint or parameters cannot be used; says what to change.
+    """
+
+    def __init__(self, node: Node, parameters: PolicyParameters) -> None:
+        self._node = node
+        self.embodiment = load(parameters.embodiment, parameters.robot_parameters())
+        self._commands = CommandBridge(node, self.embodiment)
+        policy, warm_latency_s = make_policy(parameters, self.embodiment)
+        self.policy_name = policy.name
+        self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
+        self._rollout = Rollout(
+            self.embodiment,
+            self._buffer,
+            policy.uses_history,
+            limits_of(self.embodiment),
+            parameters.rollout(self.embodiment),
+        )
+        self._rollout.pacing.record(warm_latency_s)
+        self._last = LastCall()
+        self._chunks = node.create_publisher(Chunk, "~/chunk", REPORT)
+        self._observed = node.create_publisher(Image, "~/observed/image", REPORT)
+        self._imagined = node.create_publisher(Image, "~/imagined/image", REPORT)
+        self._delivered: queue.SimpleQueue[Answer | Dream] = queue.SimpleQueue()
+        self._wake = node.create_guard_condition(self.advance)
+        self._worker = PolicyWorker(
+            policy, self._deliver, lambda: self._imagined.get_subscription_count() > 0
+        )
+        self._started = False
+        self._run = RunAction(node, self._begin_run, self._end_run, self._fill_result)
+        self._services = [
+            node.create_service(SetInstruction, "~/set_instruction", self._set_instruction),
+            node.create_service(Trigger, "~/reset", self._reset),
+            node.create_service(SetBool, "~/pause", self._pause),
+        ]
+
+    def start(self) -> None:
+        """Begins to observe; nothing moves before a run."""
+        self._buffer.clear()
+        notes = self._rollout.notes
+        notes.clear()
+        self._joint_states = JointStateIntake(self._node, self.embodiment, self._buffer, notes)
+        self._cameras = CameraIntake(self._node, self.embodiment, self._buffer, notes, self._wake.trigger)
+        self._timer = self._node.create_timer(WATCH_PERIOD_S, self.advance)
+        self._started = True
+
+    def stop(self, reason: str) -> None:
+        """Ends the run with a soft stop and stops observing."""
+        if not self._started:
+            return
+        self._started = False
+        self._run.finish(Result.FAULT, reason)
+        self._node.destroy_timer(self._timer)
+        self._cameras.close()
+        self._joint_states.close()
+
+    def close(self) -> None:
+        """Frees the policy and everything on the node."""
+        self.stop("shut down")
+        self._run.close()
+        for service in self._services:
+            self._node.destroy_service(service)
+        self._worker.close()
+        self._node.destroy_guard_condition(self._wake)
+        for publisher in (self._chunks, self._observed, self._imagined):
+            self._node.destroy_publisher(publisher)
+        self._commands.close()
+
+    def fault(self, error: Exception) -> None:
+        """Something unforeseen happened in a callback: the arm is stopped and the run ends."""
+        self._run.finish(Result.FAULT, f"internal error: {error}")
+
+    def status(self) -> PolicyStatus:
+        """The state in words and numbers."""
+        status = status_message(
+            self._rollout, self._buffer, self._last, self.embodiment.name, self.policy_name, self._now_ns()
+        )
+        self._run.publish_feedback(status)
+        return status
+
+    def advance(self) -> None:
+        """Takes what was delivered, looks after the motion, and asks the policy when it is time."""
+        while not self._delivered.empty():
+            self._take(self._delivered.get())
+        if not self._started:
+            return
+        now_ns = self._now_ns()
+        self._run.watch(now_ns)
+        self._send(self._rollout.watch(now_ns))
+        request = self._rollout.request(now_ns)
+        if request is not None:
+            self._worker.ask(request)
+
+    # Answers of the policy
+
+    def _deliver(self, item: Answer | Dream) -> None:
+        """Called from the thread of the policy."""
+        self._delivered.put(item)
+        self._wake.trigger()
+
+    def _take(self, item: Answer | Dream) -> None:
+        if isinstance(item, Dream):
+            self._imagined.publish(image_message(item.video[-1], item.stamp_ns, "imagined"))
+        elif item.error is not None:
+            self._refuse(item.serial, item.error)
+        else:
+            self._execute(item)
+
+    def _execute(self, answer: Answer) -> None:
+        chunk = answer.chunk
+        assert chunk is not None
+        try:
+            command = self._rollout.accept(answer.serial, chunk, self._now_ns())
+        except MotionError as error:
+            self._refuse(answer.serial, error)
+            return
+        if command is None:
+            return
+        self._send(command.plan.trajectory)
+        self._chunks.publish(chunk_message(command))
+        self._last = LastCall(chunk.latency_s, chunk.context_frames, chunk.computed_steps)
+        if chunk.canvas is not None:
+            self._observed.publish(image_message(chunk.canvas[-1], chunk.stamp_ns, "observed"))
+
+    def _refuse(self, serial: int, error: Exception) -> None:
+        """A refused chunk is tried again in a new session; an error of the policy ends the run."""
+        refused = isinstance(error, MotionError)
+        log = self._node.get_logger()
+        (log.warning if refused else log.error)(f"{type(error).__name__}: {error}", throttle_duration_sec=1.0)
+        self._send(self._rollout.refuse(serial, error, self._now_ns()))
+        if not refused:
+            self._run.finish(Result.FAULT, f"the policy failed: {error}")
+
+    def _send(self, trajectory: Trajectory | None) -> None:
+        if trajectory is not None:
+            self._commands.send(trajectory)
+
+    # What the operator does
+
+    def _begin_run(self, instruction: str) -> None:
+        if not self._started:
+            raise ValueError("the node is not active: activate it first")
+        self._rollout.start(instruction)
+        self._node.get_logger().info(f"run: {instruction!r}")
+
+    def _end_run(self, reason: str) -> None:
+        self._send(self._rollout.end(self._now_ns(), f"no run: {reason}"))
+        self._node.get_logger().info(f"run ended: {reason}")
+
+    def _fill_result(self, result: Result) -> None:
+        counters = self._rollout.counters
+        result.chunks, result.deadline_misses = counters.chunks, counters.deadline_misses
+
+    def _set_instruction(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        return _answered(response, lambda: self._rollout.change_instruction(request.instruction))
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        return _answered(response, self._rollout.restart)
+
+    def _pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if request.data:
+            return _answered(response, lambda: self._send(self._rollout.pause(self._now_ns())))
+        return _answered(response, self._rollout.resume)
+
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
+
+
+def limits_of(embodiment: Embodiment) -> Limits:
+    """The limits of the command joints, in their order."""
+    rows = [embodiment.limits[joint] for joint in embodiment.command_joints]
+    return Limits(
+        lower=np.array([row.lower for row in rows]),
+        upper=np.array([row.upper for row in rows]),
+        velocity=np.array([row.velocity for row in rows]),
+        acceleration=np.array([row.acceleration for row in rows]),
+    )
+
+
+def _answered(response: object, work: Callable[[], None]) -> object:
+    """Fills `success` and `message` of a service response."""
+    try:
+        work()
+    except ValueError as error:
+        response.success, response.message = False, str(error)
+    else:
+        response.success = True
+    return response

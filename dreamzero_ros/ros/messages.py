@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Values of the package -> ROS messages, one pure function per message type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.policy.rollout import Command
+from dreamzero_ros.ros.interfaces import Chunk
+
+NS_PER_S = 1_000_000_000
+
+
+def time_message(ns: int) -> Time:
+    """Nanoseconds on the ROS clock as a stamp."""
+    return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
+
+
+def stamp_ns(stamp: Time) -> int:
+    """A stamp as nanoseconds on the ROS clock."""
+    return stamp.sec * NS_PER_S + stamp.nanosec
+
+
+def duration_message(seconds: float) -> Duration:
+    """Seconds as a duration, to the nearest nanosecond."""
+    ns = round(seconds * NS_PER_S)
+    return Duration(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
+
+
+def trajectory_message(trajectory: Trajectory, joints: Sequence[str]) -> JointTrajectory:
+    """The share of a trajectory that belongs to `joints`, stamped with its start."""
+    columns = [trajectory.joints.index(joint) for joint in joints]
+    message = JointTrajectory(joint_names=list(joints))
+    message.header.stamp = time_message(trajectory.start_ns)
+    message.points = [
+        JointTrajectoryPoint(
+            positions=positions[columns].tolist(),
+            velocities=velocities[columns].tolist(),
+            time_from_start=duration_message(time_s),
+        )
+        for time_s, positions, velocities in zip(
+            trajectory.times_s, trajectory.positions, trajectory.velocities, strict=True
+        )
+    ]
+    return message
+
+
+def chunk_message(command: Command) -> Chunk:
+    """The chunk as the policy gave it, and the trajectory made of it."""
+    chunk = command.chunk
+    message = Chunk(
+        index=command.index,
+        instruction=command.instruction,
+        joint_names=list(chunk.joints),
+        step_s=chunk.dt_s,
+        targets=chunk.targets.ravel().tolist(),
+        used=command.plan.used,
+        dropped=command.plan.dropped,
+        latency_s=command.latency_s,
+        trajectory=trajectory_message(command.plan.trajectory, chunk.joints),
+    )
+    message.header.stamp = time_message(chunk.stamp_ns)
+    return message
+
+
+def image_message(image: NDArray[np.uint8], at_ns: int, frame_id: str) -> Image:
+    """(H, W, 3) uint8 RGB as rgb8."""
+    height, width, _ = image.shape
+    message = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=image.tobytes())
+    message.header.stamp = time_message(at_ns)
+    message.header.frame_id = frame_id
+    return message
+
+
+def joint_state_message(joints: Sequence[str], positions: Sequence[float], at_ns: int) -> JointState:
+    """Joint positions by name [rad or m]."""
+    message = JointState(name=list(joints), position=[float(position) for position in positions])
+    message.header.stamp = time_message(at_ns)
+    return message
+
+
+def diagnostics_message(
+    name: str, level: bytes, text: str, values: Mapping[str, str], at_ns: int
+) -> DiagnosticArray:
+    """One diagnostic status; `level` is one of the constants of DiagnosticStatus."""
+    status = DiagnosticStatus(
+        level=level,
+        name=name,
+        message=text,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
+    )
+    message = DiagnosticArray(status=[status])
+    message.header.stamp = time_message(at_ns)
+    return message

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Camera and joint-state topics -> the observation buffer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from dreamzero_ros.embodiment.schema import Camera, Embodiment
+from dreamzero_ros.observation.buffer import JOINT_STATES, Added, ObservationBuffer
+from dreamzero_ros.observation.decode import (
+    Converter,
+    ObservationError,
+    decode_image,
+    fit,
+    joint_positions,
+    stamp_ns,
+)
+from dreamzero_ros.ros.qos import SENSOR
+
+Notes = dict[str, str]
+"""By stream: what is wrong with its messages, in words. An entry goes with the next good message."""
+
+CLOCK_JUMPED = "its stamps jumped back: the clock was reset or a recording looped"
+
+
+class JointStateIntake:
+    """Feeds joint states to the buffer; runs on the node that it is given."""
+
+    def __init__(self, node: Node, embodiment: Embodiment, buffer: ObservationBuffer, notes: Notes) -> None:
+        self._node = node
+        self._notes = notes
+        self._embodiment = embodiment
+        self._buffer = buffer
+        self._subscription = node.create_subscription(JointState, "joint_states", self._take, SENSOR)
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        self._node.destroy_subscription(self._subscription)
+
+    def _take(self, message: JointState) -> None:
+        try:
+            positions = joint_positions(message, self._embodiment.state_joints, self._subscription.topic_name)
+        except ObservationError as error:
+            self._notes[JOINT_STATES] = str(error)
+            return
+        added = self._buffer.add_joint_state(stamp_ns(message), positions)
+        _note(self._notes, JOINT_STATES, added)
+
+
+class CameraIntake:
+    """Feeds camera images to the buffer, on a node and a thread of its own.
+
+    Decoding takes milliseconds: on the thread of the control node it would delay joint states and commands.
+
+    Args:
+        owner: Its namespace and its remappings hold for the camera topics.
+        embodiment: Names the cameras and their topics.
+        buffer: Filled with decoded images of the cameras' sizes.
+        notes: Filled with what is wrong.
+        on_image: Called from the camera thread after every image.
+    """
+
+    def __init__(
+        self,
+        owner: Node,
+        embodiment: Embodiment,
+        buffer: ObservationBuffer,
+        notes: Notes,
+        on_image: Callable[[], None],
+    ) -> None:
+        self._buffer = buffer
+        self._notes = notes
+        self._on_image = on_image
+        self._node = Node(
+            f"{owner.get_name()}_cameras",
+            namespace=owner.get_namespace(),
+            context=owner.context,
+            use_global_arguments=False,  # a remapped node name would hit this node too
+            start_parameter_services=False,
+            enable_rosout=False,
+        )
+        self._converter = _cv_bridge()
+        self._log = owner.get_logger()
+        self._resized: set[str] = set()
+        for camera in embodiment.cameras:
+            topic = owner.resolve_topic_name(camera.topic)
+            kind = CompressedImage if camera.compressed else Image
+            self._node.create_subscription(kind, topic, partial(self._take, camera, topic), SENSOR)
+        self._executor = SingleThreadedExecutor(context=owner.context)
+        self._executor.add_node(self._node)
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="cameras", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ends thread and subscriptions."""
+        self._closing.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self._node.destroy_node()
+
+    def _spin(self) -> None:
+        while rclpy.ok(context=self._node.context) and not self._closing.is_set():
+            try:
+                self._executor.spin_once(timeout_sec=0.2)
+            except ExternalShutdownException:
+                return
+
+    def _take(self, camera: Camera, topic: str, message: Any) -> None:
+        try:
+            image = decode_image(message, topic, self._converter)
+        except ObservationError as error:
+            self._notes[camera.name] = str(error)
+            return
+        self._state_resize(camera, topic, image)
+        fitted = fit(image, camera.width, camera.height, camera.fit)
+        _note(self._notes, camera.name, self._buffer.add_image(camera.name, stamp_ns(message), fitted))
+        self._on_image()
+
+    def _state_resize(self, camera: Camera, topic: str, image: NDArray[np.uint8]) -> None:
+        height, width, _ = image.shape
+        if (width, height) != (camera.width, camera.height) and camera.name not in self._resized:
+            self._resized.add(camera.name)
+            self._log.info(
+                f"{topic}: images of {width}x{height} are brought to "
+                f"{camera.width}x{camera.height} ({camera.fit})"
+            )
+
+
+def _note(notes: Notes, stream: str, added: Added) -> None:
+    if added is Added.RESTARTED:
+        notes[stream] = CLOCK_JUMPED
+    else:
+        notes.pop(stream, None)
+
+
+def _cv_bridge() -> Converter | None:
+    """Converts further encodings where cv_bridge is installed."""
+    try:
+        from cv_bridge import CvBridge
+    except ImportError:
+        return None
+    return CvBridge().imgmsg_to_cv2
