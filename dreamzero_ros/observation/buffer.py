@@ -11,8 +11,9 @@ What a frame holds depends on the stamps alone, not on the order of arrival:
 
 Nothing is repeated, filled in or waited for: where something is missing, the answer is a reason in words.
 
-Each stream keeps what lies within its span, the reach of the image offsets and `SLACK_S`. An item that is older
-than the newest by less is late and goes to its place; by more, the clock has jumped and the stream restarts.
+Each stream keeps what lies within its span, the reach of the image offsets and `SLACK_S`. An item that is
+older than the newest by less is late and goes to its place; by more, the clock has jumped and the stream
+restarts.
 """
 
 from __future__ import annotations
