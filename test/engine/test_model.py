@@ -137,6 +137,7 @@ def random_model(config):
         (1, {}),
         (2, {"max_chunk_size": 3}),
         (2, {"num_frame_per_block": 3, "num_state_per_block": 2}),
+        (1, {"num_frame_per_block": 1}),
         (1, {"in_dim": 4, "concat_first_frame_latent": False}),
     ],
 )
