@@ -213,9 +213,8 @@ class Session:
         else:
             observed = latents.to(self._engine.device, self._engine.dtype)
         with timer.stage("prefill"):
-            self._observe(observed)
+            start = self._observe(observed)
         with timer.stage("denoise"):
-            start = self._prompt.cache.next_frame
             plan = step_plan(self._sampler)
             video, action, computed = self._denoise(start, state, plan, on_step)
         self._next_frame = start + self._engine.config.transformer.num_frame_per_block
@@ -279,7 +278,8 @@ class Session:
     def _tokenize(self, prompt: str | Tensor) -> tuple[Tensor, Tensor]:
         if isinstance(prompt, str):
             return self._engine.tokenize(prompt)
-        return prompt, prompt != 0
+        ids = prompt.to(self._engine.device)
+        return ids, ids != 0
 
     def _encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         return self._engine.encode_text(ids, mask).expand(self.batch, -1, -1)
@@ -313,10 +313,10 @@ class Session:
             engine.transformer.fill_context(branch.context, text, image_tokens.to(engine.dtype))
         return latents[:, :, :1].to(engine.dtype)
 
-    def _observe(self, latents: Tensor) -> None:
-        """Write observed latents into the caches, in place of what was dreamed for that time."""
+    def _observe(self, latents: Tensor) -> int:
+        """Write observed latents into the caches, in place of what was dreamed; return the frame after them."""
+        start = max(0, self._next_frame - self._engine.config.transformer.num_frame_per_block)
         for branch in self._branches():
-            start = branch.cache.next_frame
             count = branch.cache.begin(start)
             timestep = self._timesteps(0, count)
             self._engine.transformer(
@@ -328,6 +328,7 @@ class Session:
                 self._condition(start, count),
             )
             branch.cache.commit(start)
+        return self._prompt.cache.next_frame
 
     def _denoise(
         self,

@@ -31,6 +31,10 @@ def test_angles_of_video_positions():
 def test_angles_of_action_positions():
     rotation = token_rotation(2, 4, HEAD_DIM, CPU)
     torch.testing.assert_close(rotation[1, :3], unit(128), atol=1e-6, rtol=0)
+    far = token_rotation(9001, 1, HEAD_DIM, CPU)[0, 0]
+    torch.testing.assert_close(
+        far, torch.polar(torch.ones(()), torch.tensor(9001.0)).to(far), atol=1e-3, rtol=0
+    )
 
 
 def test_pairs_are_interleaved():

@@ -306,6 +306,22 @@ def test_reset_begins_a_window_at_the_same_addresses(engine, noise, reference, e
     assert evaluations.addresses == addresses
 
 
+def test_an_interrupted_step_asks_for_a_reset(engine, noise, reference):
+    """A step that failed after it had observed does not shift the frames of the next one."""
+    session = new_session(engine, quick(reference), noise)
+    first = run(session, engine, 0)
+
+    def interrupt(_step):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(session, engine, 1, on_step=interrupt)
+    with pytest.raises(ValueError, match=r"cache out of order: begin at frame 1, .* reset the cache"):
+        run(session, engine, 1)
+    session.reset()
+    torch.testing.assert_close(run(session, engine, 0).actions, first.actions)
+
+
 def test_sessions_of_one_engine_are_independent(engine, noise, reference):
     alone, one, other = (new_session(engine, quick(reference), noise) for _ in range(3))
     run(alone, engine, 0)
