@@ -243,7 +243,7 @@ class Session:
         canvas = (self.batch, images.shape[1], config.canvas_height, config.canvas_width, 3)
         if images.dtype != torch.uint8 or images.shape != canvas:
             raise ValueError(
-                f"images: expected uint8 (B, T, H, W, 3) = {canvas}, got {images.dtype} {tuple(images.shape)};"
+                f"images: expected uint8 (B, T, H, W, 3) {canvas}, got {images.dtype} {tuple(images.shape)};"
                 " fit the views and stitch them to a canvas first"
             )
         states = (self.batch, config.transformer.num_state_per_block, config.transformer.max_state_dim)
@@ -314,7 +314,7 @@ class Session:
         return latents[:, :, :1].to(engine.dtype)
 
     def _observe(self, latents: Tensor) -> int:
-        """Write observed latents into the caches, in place of what was dreamed; return the frame after them."""
+        """Write observed latents into the caches, in place of dreamed ones; return the frame after them."""
         start = max(0, self._next_frame - self._engine.config.transformer.num_frame_per_block)
         for branch in self._branches():
             count = branch.cache.begin(start)

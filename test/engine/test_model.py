@@ -209,8 +209,3 @@ def test_large_variants_have_the_parameters_of_the_release(name, tensors, values
     with torch.device("meta"):
         parameters = WorldActionTransformer(variant(name).transformer).state_dict()
     assert (len(parameters), sum(value.numel() for value in parameters.values())) == (tensors, values)
-
-
-def test_unknown_variant_names_the_nearest():
-    with pytest.raises(ValueError, match=r"wan22_5.*nearest is 'wan22_5b'"):
-        variant("wan22_5")
