@@ -48,6 +48,16 @@ def test_vectors_of_the_wrong_width_are_refused():
         layout.split(robot.state, np.zeros(7))
 
 
+def test_command_positions_leave_out_what_is_only_read():
+    robot = load("example")
+    positions = np.arange(len(robot.state_joints), dtype=np.float64)
+    found = layout.command_positions(robot, np.stack([positions, positions + 10]))
+    names = dict(zip(robot.state_joints, positions, strict=True))
+    assert found[0].tolist() == [names[joint] for joint in robot.command_joints]
+    assert found[1].tolist() == [names[joint] + 10 for joint in robot.command_joints]
+    assert "head_joint" not in robot.command_joints
+
+
 def test_droid_gripper_closes_with_one():
     robot = load("droid_franka")
     gripper = robot.state[1].mapping
