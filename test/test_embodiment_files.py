@@ -1,16 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every shipped robot file, with every choice of its parameters: loads, gives an example, goes in and out."""
+"""Every shipped robot file, with every choice of its parameters: loads, goes in and out, meets an engine."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from dreamzero_ros.embodiment import layout
 from dreamzero_ros.embodiment.frame import make_example
 from dreamzero_ros.embodiment.load import embodiment_files, load
 from dreamzero_ros.embodiment.normalize import denormalise, normalise_state, stand_in_statistics
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.weights import random_engine
+from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
 
 pytestmark = pytest.mark.cpu
 
@@ -49,6 +56,27 @@ def test_robot_file(name: str, parameters: dict[str, str]):
         for field, values in layout.split(robot.state, vector[0]).items()
     }
     np.testing.assert_allclose(layout.state_from_model(robot, back), frame.positions, atol=1e-9)
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Engine:
+    return random_engine("tiny", "cpu", torch.float32)
+
+
+@pytest.mark.parametrize("path", embodiment_files(), ids=lambda path: path.stem)
+def test_the_tiny_engine_answers_a_random_frame(path: Path, tiny: Engine):
+    robot = load(path)
+    policy = DreamZeroPolicy(tiny, robot, SamplerConfig())
+    rng = np.random.default_rng(0)
+    rows, columns = robot.canvas
+    for images in (1, len(robot.image_offsets_steps)):
+        chunk = policy.infer(make_example(robot, rng, images))
+        assert chunk.joints == robot.command_joints
+        assert chunk.targets.shape == (robot.horizon, len(robot.command_joints))
+        assert np.isfinite(chunk.targets).all()
+        size = (rows * tiny.config.view_height, columns * tiny.config.view_width)
+        assert chunk.canvas.shape == (images, *size, 3)
+    assert chunk.context_frames == 3
 
 
 def test_an_example_has_as_many_images_as_a_call():

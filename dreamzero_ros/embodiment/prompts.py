@@ -17,15 +17,6 @@ import ftfy
 DEFAULT_INSTRUCTION = "Perform the default behavior."
 """What a missing instruction stands for."""
 
-NEGATIVE_PROMPT = (
-    "Vibrant colors, overexposed, static, blurry details, text, subtitles, style, artwork, "
-    "painting, image, still, grayscale, dull, worst quality, low quality, JPEG artifacts, ugly, "
-    "mutilated, extra fingers, bad hands, bad face, deformed, disfigured, mutated limbs, fused "
-    "fingers, stagnant image, cluttered background, three legs, many people in the background, "
-    "walking backwards."
-)
-"""The prompt of the unconditional branch."""
-
 _MARKERS = ("<LAPA>", "<DREAM>", "<COTRAIN>")
 
 

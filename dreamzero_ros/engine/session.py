@@ -96,6 +96,8 @@ class StepResult:
     """Normalised actions, (B, A, action_dim) float32, not clipped."""
     video: Tensor
     """Dreamed latents, (B, C, T, h, w) float32; the first observed frame stands in front after a reset."""
+    observed: Tensor
+    """Newest observed latent, (B, C, 1, h, w) float32; what was dreamed follows it in time."""
     computed: tuple[bool, ...]
     """Solver steps that ran the transformer."""
     similarities: tuple[float, ...]
@@ -221,6 +223,7 @@ class Session:
         return StepResult(
             actions=action,
             video=torch.cat([observed.float(), video], dim=2) if begins else video,
+            observed=observed[:, :, -1:].float(),
             computed=computed,
             similarities=tuple(plan.similarities),
             reset=begins,

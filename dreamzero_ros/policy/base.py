@@ -33,7 +33,10 @@ class Policy(ABC):
         """
 
     def imagined(self) -> NDArray[np.uint8] | None:
-        """(T, H, W, 3) RGB video that belongs to the last chunk; None where the policy dreams none."""
+        """(T, H, W, 3) RGB: the time of the last chunk as the policy dreamed it; None where it does not dream.
+
+        The images are equally spaced, the last belongs to the last target.
+        """
         return None
 
     def close(self) -> None:  # noqa: B027 - most policies hold nothing

@@ -92,7 +92,8 @@ class DreamZeroPolicy(Policy):
         text = prompt(self._embodiment.tag, frame.instruction)
         prepared = time.perf_counter()
         result = self._session.step(canvas[None], torch.from_numpy(state)[None].float(), text)
-        self._dreamed = result.video
+        dreamed = self._engine.config.transformer.num_frame_per_block
+        self._dreamed = torch.cat([result.observed, result.video[:, :, -dreamed:]], dim=2)
         targets = decode_actions(
             self._embodiment, self._statistics, result.actions[0].cpu().numpy(), frame.positions
         )
@@ -108,10 +109,13 @@ class DreamZeroPolicy(Policy):
         )
 
     def imagined(self) -> NDArray[np.uint8] | None:
-        """(T, H, W, 3) RGB video that was dreamed with the last chunk."""
+        """(T, H, W, 3) RGB: the images dreamed for the time of the last chunk, equally spaced.
+
+        They are decoded behind the newest observed latent, which the autoencoder takes for a first frame.
+        """
         if self._dreamed is None:
             return None
-        video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0].cpu().numpy()
+        video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0, 1:].cpu().numpy()
         return video
 
     def _canvas(self, frame: Frame) -> torch.Tensor:

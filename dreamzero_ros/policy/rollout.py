@@ -309,7 +309,7 @@ class Rollout:
         return f"{missing.reason} ({note})" if note else missing.reason
 
     def _missing_history(self, now_ns: int) -> Missing | None:
-        """A session begins when its second call, too, will find its images: else it would begin with a halt."""
+        """A session begins once its second call, too, will find its images; else it would soon halt."""
         reaches_back = self.pacing.steps < -self._embodiment.image_offsets_steps[0]
         if self._session.fresh and self._images > 1 and reaches_back:
             return self._buffer.missing(self._images, now_ns)

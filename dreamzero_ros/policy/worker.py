@@ -27,10 +27,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Dream:
-    """The video that belongs to an answered chunk, (T, H, W, 3) uint8 RGB."""
+    """The images that belong to an answered chunk."""
 
-    stamp_ns: int
+    chunk: ActionChunk
     video: NDArray[np.uint8]
+    """(T, H, W, 3) RGB, equally spaced up to the last target of the chunk."""
 
 
 class PolicyWorker:
@@ -76,9 +77,9 @@ class PolicyWorker:
                 continue
             self._deliver(Answer(request.serial, chunk=chunk))
             if self._wants_dream():
-                self._dream(chunk.stamp_ns)
+                self._dream(chunk)
 
-    def _dream(self, stamp_ns: int) -> None:
+    def _dream(self, chunk: ActionChunk) -> None:
         video = self._policy.imagined()
         if video is not None:
-            self._deliver(Dream(stamp_ns, video))
+            self._deliver(Dream(chunk, video))

@@ -21,8 +21,9 @@ from dreamzero_ros.policy.rollout import Rollout
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
 from dreamzero_ros.ros.command_bridge import CommandBridge
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
-from dreamzero_ros.ros.messages import chunk_message, image_message
+from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
+from dreamzero_ros.ros.parameters import robot_parameters
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import Result, RunAction
@@ -46,7 +47,7 @@ class ControlLoop:
 
     def __init__(self, node: Node, parameters: PolicyParameters) -> None:
         self._node = node
-        self.embodiment = load(parameters.embodiment, parameters.robot_parameters())
+        self.embodiment = load(parameters.embodiment, robot_parameters(parameters.embodiment_parameters))
         self._commands = CommandBridge(node, self.embodiment)
         policy, warm_latency_s = make_policy(parameters, self.embodiment)
         self.policy_name = policy.name
@@ -142,7 +143,8 @@ class ControlLoop:
 
     def _take(self, item: Answer | Dream) -> None:
         if isinstance(item, Dream):
-            self._imagined.publish(image_message(item.video[-1], item.stamp_ns, "imagined"))
+            for message in dream_messages(item):
+                self._imagined.publish(message)
         elif item.error is not None:
             self._refuse(item.serial, item.error)
         else:

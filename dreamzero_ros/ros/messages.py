@@ -14,6 +14,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.policy.rollout import Command
+from dreamzero_ros.policy.worker import Dream
 from dreamzero_ros.ros.interfaces import Chunk
 
 NS_PER_S = 1_000_000_000
@@ -24,9 +25,9 @@ def time_message(ns: int) -> Time:
     return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
-def stamp_ns(stamp: Time) -> int:
-    """A stamp as nanoseconds on the ROS clock."""
-    return stamp.sec * NS_PER_S + stamp.nanosec
+def duration_ns(duration: Duration) -> int:
+    """A duration in nanoseconds."""
+    return duration.sec * NS_PER_S + duration.nanosec
 
 
 def duration_message(seconds: float) -> Duration:
@@ -78,6 +79,16 @@ def image_message(image: NDArray[np.uint8], at_ns: int, frame_id: str) -> Image:
     message.header.stamp = time_message(at_ns)
     message.header.frame_id = frame_id
     return message
+
+
+def dream_messages(dream: Dream) -> list[Image]:
+    """The images of a dream, each stamped with the time for which it was dreamed."""
+    chunk, count = dream.chunk, len(dream.video)
+    step_ns = round(chunk.dt_s * len(chunk.targets) / count * NS_PER_S)
+    return [
+        image_message(image, chunk.stamp_ns + (index + 1) * step_ns, "imagined")
+        for index, image in enumerate(dream.video)
+    ]
 
 
 def joint_state_message(joints: Sequence[str], positions: Sequence[float], at_ns: int) -> JointState:

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import numpy as np
-import rclpy
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
@@ -26,6 +23,7 @@ from dreamzero_ros.observation.decode import (
     stamp_ns,
 )
 from dreamzero_ros.ros.qos import SENSOR
+from dreamzero_ros.ros.side_node import SideNode
 
 Notes = dict[str, str]
 """By stream: what is wrong with its messages, in words. An entry goes with the next good message."""
@@ -81,40 +79,19 @@ class CameraIntake:
         self._buffer = buffer
         self._notes = notes
         self._on_image = on_image
-        self._node = Node(
-            f"{owner.get_name()}_cameras",
-            namespace=owner.get_namespace(),
-            context=owner.context,
-            use_global_arguments=False,  # a remapped node name would hit this node too
-            start_parameter_services=False,
-            enable_rosout=False,
-        )
         self._converter = _cv_bridge()
         self._log = owner.get_logger()
         self._resized: set[str] = set()
+        self._node = SideNode(owner, "cameras")
         for camera in embodiment.cameras:
-            topic = owner.resolve_topic_name(camera.topic)
+            topic = self._node.topic(camera.topic)
             kind = CompressedImage if camera.compressed else Image
             self._node.create_subscription(kind, topic, partial(self._take, camera, topic), SENSOR)
-        self._executor = SingleThreadedExecutor(context=owner.context)
-        self._executor.add_node(self._node)
-        self._closing = threading.Event()
-        self._thread = threading.Thread(target=self._spin, name="cameras", daemon=True)
-        self._thread.start()
+        self._node.start()
 
     def close(self) -> None:
         """Ends thread and subscriptions."""
-        self._closing.set()
-        self._thread.join()
-        self._executor.shutdown()
-        self._node.destroy_node()
-
-    def _spin(self) -> None:
-        while rclpy.ok(context=self._node.context) and not self._closing.is_set():
-            try:
-                self._executor.spin_once(timeout_sec=0.2)
-            except ExternalShutdownException:
-                return
+        self._node.close()
 
     def _take(self, camera: Camera, topic: str, message: Any) -> None:
         try:

@@ -92,18 +92,6 @@ class PolicyParameters:
             ),
         )
 
-    def robot_parameters(self) -> dict[str, str]:
-        """`embodiment_parameters` as a mapping.
-
-        Raises:
-            ValueError: An entry is not key=value.
-        """
-        pairs = [entry.split("=", 1) for entry in self.embodiment_parameters if entry]
-        wrong = [pair for pair in pairs if len(pair) != 2]
-        if wrong:
-            raise ValueError(f"parameter embodiment_parameters: got {wrong[0][0]!r}, expected key=value")
-        return dict(pairs)
-
 
 def start_tolerance(embodiment: Embodiment, distance: float) -> NDArray[np.float64]:
     """(J,) distance of a first target from the measured joint that is still executed [rad or m].

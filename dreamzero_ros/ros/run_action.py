@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
-from dreamzero_ros.ros.messages import stamp_ns
+from dreamzero_ros.ros.messages import duration_ns
 
 Result = RunPolicy.Result
 
@@ -93,7 +93,7 @@ class RunAction:
         except ValueError as error:
             handle.abort()
             return Result(outcome=Result.FAULT, reason=str(error))
-        limit_ns = stamp_ns(goal.time_limit)
+        limit_ns = duration_ns(goal.time_limit)
         now_ns = self._node.get_clock().now().nanoseconds
         self._run = _Run(handle, Future(), now_ns + limit_ns if limit_ns else None)
         result = await self._run.ended

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dreamzero_ros.embodiment.prompts import DEFAULT_INSTRUCTION, NEGATIVE_PROMPT, TEMPLATES, clean, prompt
+from dreamzero_ros.embodiment.prompts import DEFAULT_INSTRUCTION, TEMPLATES, clean, prompt
+from dreamzero_ros.engine.config import NEGATIVE_PROMPT
 
 pytestmark = pytest.mark.cpu
 

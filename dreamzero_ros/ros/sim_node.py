@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot out of thin air: controllers that take trajectories, joint states, and rendered cameras."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
+from dreamzero_ros.ros.messages import duration_ns, image_message, joint_state_message
+from dreamzero_ros.ros.parameters import declare, robot_parameters, setting
+from dreamzero_ros.ros.qos import COMMAND, SENSOR
+from dreamzero_ros.ros.side_node import SideNode
+from dreamzero_ros.sim.controller import (
+    SimJointTrajectoryController,
+    TrajectoryCommand,
+    TrajectoryRejectedError,
+)
+from dreamzero_ros.sim.render import Renderer
+from dreamzero_ros.sim.world import World
+
+
+@dataclass(frozen=True)
+class SimParameters:
+    """Every parameter of the simulation node."""
+
+    embodiment: str = setting("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file.")
+    embodiment_parameters: list[str] = setting(
+        [""], "Parameters of the robot file as key=value, for example arm=fr3; empty strings are passed over."
+    )
+    joint_state_rate_hz: int = setting(
+        100, "Rate of the joint states and of the controllers [1/s].", lowest=10, highest=1000
+    )
+    cameras: bool = setting(True, "Render the cameras; off where their images come from elsewhere.")
+    camera_rate_hz: int = setting(15, "Rate of every camera [1/s].", lowest=1, highest=60)
+    image_width: int = setting(640, "Width of the images [pixels].", lowest=32, highest=1920)
+    image_height: int = setting(360, "Height of the images [pixels].", lowest=24, highest=1080)
+
+
+class SimNode(ManagedNode):
+    """Simulates the robot of an embodiment file."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_node")
+        self._settings = declare(self, SimParameters)
+
+    def _setup(self) -> None:
+        settings = self._settings
+        self._robot = load(settings.embodiment, robot_parameters(settings.embodiment_parameters))
+        self._joint_states = self.create_publisher(JointState, "joint_states", SENSOR)
+        self._world = World.of(self._robot, self._now_ns())
+        self._controllers = [
+            SimJointTrajectoryController(controller.joints, self._world.positions_of(controller.joints))
+            for controller in self._robot.controllers
+        ]
+        self._subscriptions_of_controllers = [
+            self.create_subscription(
+                JointTrajectory, f"{entry.name}/joint_trajectory", partial(self._submit, controller), COMMAND
+            )
+            for entry, controller in zip(self._robot.controllers, self._controllers, strict=True)
+        ]
+        self._cameras: SideNode | None = None
+
+    def _start(self) -> None:
+        self._tick = self.create_timer(1 / self._settings.joint_state_rate_hz, self._step)
+        if self._settings.cameras:
+            self._cameras = self._start_cameras()
+
+    def _stop(self) -> None:
+        self.destroy_timer(self._tick)
+        if self._cameras is not None:
+            self._cameras.close()
+            self._cameras = None
+
+    def _teardown(self) -> None:
+        for subscription in self._subscriptions_of_controllers:
+            self.destroy_subscription(subscription)
+        self.destroy_publisher(self._joint_states)
+
+    def _step(self) -> None:
+        now_ns = self._now_ns()
+        for controller in self._controllers:
+            setpoint, _ = controller.update(now_ns, self._world.positions_of(controller.joints))
+            self._world.command(controller.joints, setpoint)
+        self._world.advance(now_ns)
+        self._joint_states.publish(joint_state_message(self._world.joints, self._world.positions, now_ns))
+
+    def _submit(self, controller: SimJointTrajectoryController, message: JointTrajectory) -> None:
+        points = message.points
+        moving = all(len(point.velocities) for point in points)
+        command = TrajectoryCommand(
+            stamp_ns=stamp_ns(message),
+            joints=tuple(message.joint_names),
+            times_ns=np.array([duration_ns(point.time_from_start) for point in points], np.int64),
+            positions=np.array([point.positions for point in points]),
+            velocities=np.array([point.velocities for point in points]) if moving else None,
+        )
+        try:
+            controller.submit(command, self._now_ns())
+        except TrajectoryRejectedError as error:
+            self.get_logger().error(f"trajectory rejected: {error}")
+
+    def _start_cameras(self) -> SideNode:
+        node = SideNode(self, "cameras")
+        size = (self._settings.image_width, self._settings.image_height)
+        renderer = Renderer(self._robot, *size)
+        publishers = {
+            camera.name: node.create_publisher(Image, node.topic(camera.topic), SENSOR)
+            for camera in self._robot.cameras
+        }
+        start_ns = self._now_ns()
+        node.create_timer(
+            1 / self._settings.camera_rate_hz, lambda: self._publish_images(renderer, publishers, start_ns)
+        )
+        node.start()
+        return node
+
+    def _publish_images(self, renderer: Renderer, publishers: dict[str, Publisher], start_ns: int) -> None:
+        now_ns = self._now_ns()
+        images = renderer.render(self._world.by_name(), (now_ns - start_ns) * 1e-9)
+        for name, publisher in publishers.items():
+            publisher.publish(image_message(images[name], now_ns, name))
+
+    def _now_ns(self) -> int:
+        return self.get_clock().now().nanoseconds
+
+
+def main() -> None:
+    """Console entry."""
+    sys.exit(run_node(SimNode))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starts the policy node for one robot; the controllers and cameras are the robot's own.
+
+ros2 launch dreamzero_ros policy.launch.py checkpoint:=<folder or hub id>
+"""
+
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+
+from launch import LaunchDescription
+
+SHARE = Path(get_package_share_directory("dreamzero_ros"))
+
+ARGUMENTS = {
+    "namespace": ("", "Namespace of the node and of all its relative topics."),
+    "params_file": (str(SHARE / "config" / "policy_node.yaml"), "Parameters of the node, all with comments."),
+    "embodiment": ("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file."),
+    "policy": ("dreamzero", "dreamzero, or hold: asks the arm to stay, for first contact with a robot."),
+    "checkpoint": ("", "Weights: a folder or a hub id in the reference release's layout."),
+    "random_weights": ("", "Instead of a checkpoint: tiny, wan22_5b or wan21_14b, untrained, for trials."),
+    "device": ("cuda", "Torch device of the model: cuda, cuda:1 or cpu."),
+    "dtype": ("bfloat16", "Number format of the model: bfloat16 on GPUs, float32 on CPUs."),
+    "autostart": ("true", "Configure and activate at start-up; nothing moves before a run."),
+    "use_sim_time": ("false", "Take the time from /clock, for simulations and recordings."),
+}
+TEXTS = ("embodiment", "policy", "checkpoint", "random_weights", "device", "dtype")
+SWITCHES = ("autostart", "use_sim_time")
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The policy node with what differs per deployment as arguments."""
+    values = {name: ParameterValue(LaunchConfiguration(name), value_type=str) for name in TEXTS}
+    values |= {name: ParameterValue(LaunchConfiguration(name), value_type=bool) for name in SWITCHES}
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in ARGUMENTS.items()
+            ),
+            SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", str(SHARE / "config" / "fastdds.xml")),
+            Node(
+                package="dreamzero_ros",
+                executable="policy_node",
+                name="policy_node",
+                namespace=LaunchConfiguration("namespace"),
+                parameters=[LaunchConfiguration("params_file"), values],
+                output="screen",
+            ),
+        ]
+    )

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The world action model behind the policy boundary."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from dreamzero_ros.embodiment.frame import make_example
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.engine.checkpoint import CheckpointError
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.weights import random_engine
+from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
+
+pytestmark = pytest.mark.cpu
+
+ROBOT = load("droid_franka")
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return random_engine("tiny", "cpu", torch.float32)
+
+
+@pytest.fixture
+def policy(engine) -> DreamZeroPolicy:
+    return DreamZeroPolicy(engine, ROBOT, SamplerConfig())
+
+
+def test_relative_targets_move_with_the_joints_the_gripper_does_not(policy: DreamZeroPolicy) -> None:
+    """The arm is decoded against the joints at t_k; the gripper is absolute."""
+    frame = make_example(ROBOT, np.random.default_rng(1))
+    first = policy.infer(frame)
+    spread = np.ptp(first.targets[:, :7] - frame.positions[:7], axis=0)
+    assert (spread > 0).all()
+    centre = np.abs(first.targets[:, :7] - frame.positions[:7]).max()
+    assert centre < 1.0
+    finger = first.targets[:, 7]
+    assert finger.min() > -0.1 and finger.max() < 0.14
+
+
+def test_the_wrist_spans_the_top_of_the_canvas(policy: DreamZeroPolicy) -> None:
+    frame = make_example(ROBOT, np.random.default_rng(1))
+    colours = {"exterior_image_1_left": 10, "exterior_image_2_left": 100, "wrist_image_left": 200}
+    images = {name: np.full_like(frame.images[name], value) for name, value in colours.items()}
+    canvas = policy.infer(dataclasses.replace(frame, images=images)).canvas[0]
+    height, width = canvas.shape[0] // 2, canvas.shape[1] // 2
+    quarters = (canvas[:height], canvas[height:, :width], canvas[height:, width:])
+    for part, value in zip(quarters, (200, 10, 100), strict=True):
+        assert np.abs(part.astype(int) - value).max() <= 1
+
+
+def test_reset_forgets(policy: DreamZeroPolicy) -> None:
+    rng = np.random.default_rng(2)
+    first, later = make_example(ROBOT, rng), make_example(ROBOT, rng, 4)
+    policy.infer(first)
+    with_memory = policy.infer(later).targets
+    policy.reset()
+    without = policy.infer(later)
+    assert without.context_frames == 1
+    assert not np.allclose(with_memory, without.targets)
+
+
+def test_the_instruction_is_heard(policy: DreamZeroPolicy) -> None:
+    frame = make_example(ROBOT, np.random.default_rng(3))
+    one = policy.infer(frame).targets
+    other = policy.infer(dataclasses.replace(frame, instruction="leave it")).targets
+    assert not np.allclose(one, other)
+
+
+def test_the_dream_covers_the_time_of_the_chunk(policy: DreamZeroPolicy) -> None:
+    assert policy.imagined() is None
+    rng = np.random.default_rng(4)
+    for images in (1, 4):
+        policy.infer(make_example(ROBOT, rng, images))
+        video = policy.imagined()
+        assert video.shape == (8, 96, 160, 3) and video.dtype == np.uint8
+
+
+def test_a_chunk_of_other_length_is_refused(engine) -> None:
+    with pytest.raises(ValueError, match=r"48.*24.*horizon: 24"):
+        DreamZeroPolicy(engine, dataclasses.replace(ROBOT, horizon=48), SamplerConfig())
+
+
+def test_a_checkpoint_of_another_robot_is_refused(engine) -> None:
+    other = dataclasses.replace(engine, metadata={"agibot": {}}, source="some folder")
+    with pytest.raises(CheckpointError, match=r"some folder.*oxe_droid.*agibot"):
+        DreamZeroPolicy(other, ROBOT, SamplerConfig())
