@@ -2,8 +2,8 @@
 """A joint_trajectory_controller as the Humble, Jazzy and Kilted branches of ros2_controllers run it.
 
 It forgets the old trajectory when a new one arrives: there is no splice. Before the first point it
-interpolates from the state on arrival; where the first points lie in the past the setpoint steps to wherever the
-new trajectory is by then. A sender that is not continuous is therefore seen as a jump here, as on a robot.
+interpolates from the state on arrival; with points in the past the setpoint steps to wherever the new one is
+by then. A sender that is not continuous is therefore seen as a jump here, as on a robot.
 """
 
 from __future__ import annotations
