@@ -170,8 +170,8 @@ def decode_actions(
 def stand_in_statistics(embodiment: Embodiment) -> Statistics:
     """Statistics out of the joint limits, for networks that were never trained on a robot.
 
-    State and absolute actions span the limits. Relative actions span a twentieth of what the velocity limits
-    allow within one chunk, so that random weights move the robot a little.
+    State and absolute actions span the limits. Relative actions span half a percent of what the velocity
+    limits allow within one chunk, so that random weights move the robot a little.
     """
     return Statistics(
         state={field.name: _spread(*_range(embodiment, field)) for field in embodiment.state},
@@ -179,7 +179,7 @@ def stand_in_statistics(embodiment: Embodiment) -> Statistics:
     )
 
 
-_STAND_IN_SHARE = 0.05
+_STAND_IN_SHARE = 0.005
 _STAND_IN_BASE_VELOCITY = 0.05  # [m/s or rad/s]
 
 

@@ -180,6 +180,14 @@ class ObservationBuffer:
             picked = self._pick(images, now_ns)
         return picked if isinstance(picked, Missing) else None
 
+    def newest_set_ns(self) -> int | None:
+        """`t_k` of the frame that could be made now [ns], or None while a camera has no image."""
+        with self._lock:
+            streams = self._cameras.values()
+            if not all(stream.stamps for stream in streams):
+                return None
+            return min(stream.stamps[-1] for stream in streams)
+
     def newest_positions(self) -> tuple[int, NDArray[np.float64]] | None:
         """Stamp [ns] and (J,) positions of the newest joint state, or None."""
         with self._lock:

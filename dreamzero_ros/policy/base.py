@@ -33,7 +33,7 @@ class Policy(ABC):
         """
 
     def imagined(self) -> NDArray[np.uint8] | None:
-        """(T, H, W, 3) RGB: the time of the last chunk as the policy dreamed it; None where it does not dream.
+        """(T, H, W, 3) RGB: the time of the last chunk as dreamed; None where nothing is dreamed.
 
         The images are equally spaced, the last belongs to the last target.
         """

@@ -27,6 +27,9 @@ from dreamzero_ros.policy.pacing import Pacing
 
 NS_PER_S = 1_000_000_000
 
+MOVED = 0.05
+"""Distance of a joint of a resting arm from where it was left that means it was moved [rad or m]."""
+
 Mode = Literal["asynchronous", "blocking"]
 
 
@@ -64,6 +67,8 @@ class Request:
     """True when the policy is to be reset first."""
     serial: int
     """To be given back with the answer; an answer to an older request is dropped."""
+    age_s: float
+    """Age of the newest image set when the request was made [s]."""
 
 
 @dataclass(frozen=True)
@@ -237,17 +242,22 @@ class Rollout:
         """The call of the policy that is due now, or None; why not is in `reason` unless the arm follows."""
         if self.state not in (State.WAITING, State.FOLLOWING, State.HOLDING) or self._pending is not None:
             return None
+        if not self._capture_due(now_ns):
+            return None
         images = 1 if self._session.fresh else self._images
         frame = self._missing_history(now_ns) or self._buffer.frame(images, self.instruction, now_ns)
         if isinstance(frame, Missing):
             if self.state is not State.FOLLOWING:
                 self.reason = self._explain(frame)
             return None
-        if not self._capture_due(frame.stamp_ns, now_ns):
-            return None
         self._serial += 1
         self._pending = self._serial
-        request = Request(frame=frame, new_session=self._session.fresh, serial=self._serial)
+        request = Request(
+            frame=frame,
+            new_session=self._session.fresh,
+            serial=self._serial,
+            age_s=(now_ns - frame.stamp_ns) / NS_PER_S,
+        )
         if self.state is State.WAITING:
             self.reason = "the policy looks at its first image set"
         elif self.state is State.HOLDING and request.new_session:
@@ -265,9 +275,9 @@ class Rollout:
             return None
         latency_s = (now_ns - chunk.stamp_ns) / NS_PER_S
         chunk = self._to_execute(chunk, now_ns)
-        made = plan(
-            chunk, self._running(now_ns), self._measured(), now_ns, self._limits, self._settings.motion
-        )
+        measured = self._measured()
+        origin = self._origin(measured, now_ns)
+        made = plan(chunk, origin, measured, now_ns, self._limits, self._settings.motion)
         self._pending = None
         self._executing = made.trajectory
         self.pacing.record(latency_s)
@@ -295,12 +305,13 @@ class Rollout:
         self._session = _Session()
         self._pending = None
 
-    def _capture_due(self, newest_ns: int, now_ns: int) -> bool:
+    def _capture_due(self, now_ns: int) -> bool:
         """Whether the newest image set is the one to look at next."""
-        if self._session.fresh:
+        newest_ns = self._buffer.newest_set_ns()
+        if newest_ns is None or self._session.fresh:
             return True
         if self._settings.mode == "blocking":
-            return self._running(now_ns) is None and newest_ns >= self._session.covered_until_ns
+            return self._rests(now_ns) and newest_ns >= self._session.covered_until_ns
         wanted_ns = self._session.captured_ns + self.pacing.steps * self._step_ns
         return newest_ns >= wanted_ns - self._step_ns // 2
 
@@ -345,17 +356,25 @@ class Rollout:
         counters.largest_step = made.largest_step
         counters.observation_age_s = latency_s
 
-    def _running(self, now_ns: int) -> Trajectory | None:
-        """The trajectory that the arm executes; None when it rests."""
-        if self._executing is not None and now_ns > self._executing.end_ns:
-            self._executing = None
+    def _rests(self, now_ns: int) -> bool:
+        return self._executing is None or now_ns > self._executing.end_ns
+
+    def _origin(self, measured: NDArray[np.float64], now_ns: int) -> Trajectory | None:
+        """What the next trajectory goes on from; None: from the measured joints.
+
+        A resting arm is where its last trajectory ended, up to the error of its controller: going on from
+        there keeps the setpoint continuous. Further away, something else has moved it.
+        """
+        if self._executing is not None and self._rests(now_ns):
+            end, _ = self._executing.sample(now_ns)
+            if np.abs(end - measured).max() > MOVED:
+                self._executing = None
         return self._executing
 
     def _stop(self, now_ns: int) -> Trajectory | None:
-        running = self._running(now_ns)
-        if running is None:
+        if self._executing is None or self._rests(now_ns):
             return None
-        self._executing = stop(running, now_ns, self._limits, self._settings.motion)
+        self._executing = stop(self._executing, now_ns, self._limits, self._settings.motion)
         return self._executing
 
     def _hold(self, missing: Missing, now_ns: int) -> Trajectory | None:

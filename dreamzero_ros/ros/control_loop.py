@@ -27,7 +27,7 @@ from dreamzero_ros.ros.parameters import robot_parameters
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import Result, RunAction
-from dreamzero_ros.ros.status import LastCall, status_message
+from dreamzero_ros.ros.status import LastCall, stages, status_message
 
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
@@ -61,6 +61,7 @@ class ControlLoop:
         )
         self._rollout.pacing.record(warm_latency_s)
         self._last = LastCall()
+        self._asked_age_s = 0.0
         self._chunks = node.create_publisher(Chunk, "~/chunk", REPORT)
         self._observed = node.create_publisher(Image, "~/observed/image", REPORT)
         self._imagined = node.create_publisher(Image, "~/imagined/image", REPORT)
@@ -132,6 +133,7 @@ class ControlLoop:
         self._send(self._rollout.watch(now_ns))
         request = self._rollout.request(now_ns)
         if request is not None:
+            self._asked_age_s = request.age_s
             self._worker.ask(request)
 
     # Answers of the policy
@@ -162,7 +164,11 @@ class ControlLoop:
             return
         self._send(command.plan.trajectory)
         self._chunks.publish(chunk_message(command))
-        self._last = LastCall(chunk.latency_s, chunk.context_frames, chunk.computed_steps)
+        self._last = LastCall(
+            stages(self._asked_age_s, chunk.latency_s, command.latency_s),
+            chunk.context_frames,
+            chunk.computed_steps,
+        )
         if chunk.canvas is not None:
             self._observed.publish(image_message(chunk.canvas[-1], chunk.stamp_ns, "observed"))
 

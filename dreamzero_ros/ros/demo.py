@@ -35,6 +35,7 @@ CHUNK_LIMIT_S = 10.0
 SETTLE_S = 1.5
 """Recorded after the run, to see the arm come to rest [s]."""
 INTERRUPTED = 130
+"""Exit code after Ctrl-C, as of shells."""
 
 
 class DemoError(RuntimeError):
@@ -142,9 +143,11 @@ def _watch(processes: Processes, options: argparse.Namespace, console: Console) 
             )
         recorder.begin(options.instruction)
         console.print(_header())
+        misses = 0
         for chunk in range(options.chunks):
             spin_until(lambda count=chunk: len(recording.statuses) > count, CHUNK_LIMIT_S, f"chunk {chunk}")
-            console.print(_row(chunk, recording.statuses[chunk]))
+            console.print(_row(chunk, recording.statuses[chunk], misses))
+            misses = recording.statuses[chunk].deadline_misses
         recorder.cancel()
         spin_until(lambda: recording.result is not None, CHUNK_LIMIT_S, "end of the run")
         end = time.monotonic() + SETTLE_S
@@ -155,23 +158,33 @@ def _watch(processes: Processes, options: argparse.Namespace, console: Console) 
     return recording
 
 
+COLUMNS = {
+    "capture": ("capture",),
+    "see": ("prepare", "text", "image", "video_encode"),
+    "prefill": ("prefill",),
+    "denoise": ("denoise",),
+    "command": ("command",),
+}
+"""Column of the table -> stages whose times it adds up."""
+
+
 def _header() -> str:
-    names = ("obs.age", "prepare", "observe", "prefill", "denoise")
-    head = f"chunk  {'instruction':20s}" + "".join(f"{name:>9s}" for name in names) + "   used/due  step  ctx"
-    units = " " * 27 + f"{'[ms]':>9s}" * len(names) + " " * 11 + "[mrad]"
-    return f"[bold]{head}[/bold]\n[dim]{units}[/dim]"
-
-
-def _row(chunk: int, status: PolicyStatus) -> str:
-    stages = dict(zip(status.stages, status.latency_s, strict=True))
-    observe = sum(stages.get(name, 0.0) for name in ("text", "image", "video_encode"))
-    times = [status.observation_age_s, stages.get("prepare", 0.0), observe]
-    times += [stages.get(name, 0.0) for name in ("prefill", "denoise")]
-    cells = "".join(f"{1000 * seconds:9.0f}" for seconds in times)
-    late = "  [red]late[/red]" if status.deadline_misses else ""
+    names = "".join(f"{name:>8s}" for name in ("age", *COLUMNS))
+    units = f"{'ms':>8s}" * (len(COLUMNS) + 1)
     return (
-        f"{chunk:5d}  {status.instruction[:20]:20s}{cells}"
-        f"{status.targets_used:8d}/{status.targets_dropped:<4d}"
+        f"[bold]chunk  {'instruction':18s}{names}  used/due  step  ctx[/bold]\n"
+        f"[dim]{'':25s}{units}{'':10s}  mrad[/dim]"
+    )
+
+
+def _row(chunk: int, status: PolicyStatus, misses: int) -> str:
+    times = dict(zip(status.stages, status.latency_s, strict=True))
+    columns = [sum(times.get(stage, 0.0) for stage in stages) for stages in COLUMNS.values()]
+    cells = "".join(f"{1000 * seconds:8.0f}" for seconds in (status.observation_age_s, *columns))
+    late = " [red]late[/red]" if status.deadline_misses > misses else ""
+    targets = f"{status.targets_used:6d}/{status.targets_dropped:<3d}"
+    return (
+        f"{chunk:5d}  {status.instruction[:17]:18s}{cells}{targets}"
         f"{1000 * status.largest_step:6.0f}{status.context_frames:5d}{late}"
     )
 

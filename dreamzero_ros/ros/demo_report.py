@@ -23,6 +23,8 @@ STRIP_COLUMNS = 6
 """Pairs of observed and dreamed images in the strip."""
 TRACE_HZ = 25
 """Rate of the joint traces in the JSON."""
+LEAD_IN_NS = NS_PER_S // 2
+"""Shown before the first command [ns]."""
 UNTRAINED = "untrained weights: the dream is noise by nature"
 
 
@@ -31,7 +33,7 @@ def write_report(recording: Recording, folder: Path, trained: bool) -> dict[str,
     folder.mkdir(parents=True, exist_ok=True)
     trace = _trace(recording)
     summary = _summary(recording, trace)
-    _plot_strip(recording, folder / "strip.png", "" if trained else UNTRAINED)
+    _plot_strip(recording, trace.start_ns, folder / "strip.png", "" if trained else UNTRAINED)
     _plot_joints(recording, trace, folder / "joints.png")
     run = {
         "summary": summary,
@@ -48,7 +50,7 @@ def write_report(recording: Recording, folder: Path, trained: bool) -> dict[str,
 
 
 class _Trace:
-    """Measured and commanded joints on one time axis from the first joint state on."""
+    """Measured and commanded joints on one time axis, from shortly before the first command on."""
 
     def __init__(self, start_ns: int, time_s: Any, measured: Any, commanded: Any) -> None:
         self.start_ns = start_ns
@@ -59,7 +61,7 @@ class _Trace:
 
 def _trace(recording: Recording) -> _Trace:
     stamps = np.array(recording.measured_ns)
-    start_ns, end_ns = int(stamps[0]), int(stamps[-1])
+    start_ns, end_ns = _first_command_ns(recording) - LEAD_IN_NS, int(stamps[-1])
     grid_ns = np.arange(start_ns, end_ns, NS_PER_S // TRACE_HZ)
     rows = np.array(recording.measured)
     measured = np.stack([np.interp(grid_ns, stamps, column) for column in rows.T], axis=1)
@@ -70,6 +72,10 @@ def _trace(recording: Recording) -> _Trace:
         after = grid_ns >= trajectory.start_ns
         commanded[np.ix_(after, columns)] = trajectory.sample(grid_ns[after])[0]
     return _Trace(start_ns, (grid_ns - start_ns) / NS_PER_S, measured, commanded)
+
+
+def _first_command_ns(recording: Recording) -> int:
+    return min((stamp_ns(message) for message in recording.commands), default=recording.measured_ns[0])
 
 
 def _trajectory(message: Any) -> Trajectory:
@@ -122,7 +128,7 @@ def _chunk(recording: Recording, index: int) -> dict[str, Any]:
     }
 
 
-def _plot_strip(recording: Recording, path: Path, note: str) -> None:
+def _plot_strip(recording: Recording, start_ns: int, path: Path, note: str) -> None:
     """Observed images above what had been dreamed for their time."""
     pairs = [(picture, _nearest(recording.imagined, picture[0])) for picture in recording.observed]
     pairs = [pair for pair in pairs if pair[1] is not None][-STRIP_COLUMNS:]
@@ -133,7 +139,7 @@ def _plot_strip(recording: Recording, path: Path, note: str) -> None:
         axis.set_axis_off()
     for column, ((seen_ns, seen), (_, dreamed)) in enumerate(pairs):
         axes[0, column].imshow(seen)
-        axes[0, column].set_title(f"t = {(seen_ns - recording.measured_ns[0]) / NS_PER_S:.1f} s", fontsize=9)
+        axes[0, column].set_title(f"t = {(seen_ns - start_ns) / NS_PER_S:.1f} s", fontsize=9)
         axes[1, column].imshow(dreamed)
     _save(figure, path)
 

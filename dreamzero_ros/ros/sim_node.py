@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -110,8 +110,9 @@ class SimNode(ManagedNode):
 
     def _start_cameras(self) -> SideNode:
         node = SideNode(self, "cameras")
-        size = (self._settings.image_width, self._settings.image_height)
-        renderer = Renderer(self._robot, *size)
+        size = {"width": self._settings.image_width, "height": self._settings.image_height}
+        cameras = tuple(replace(camera, **size) for camera in self._robot.cameras)
+        renderer = Renderer(replace(self._robot, cameras=cameras))
         publishers = {
             camera.name: node.create_publisher(Image, node.topic(camera.topic), SENSOR)
             for camera in self._robot.cameras
