@@ -60,8 +60,8 @@ lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(READY)  ## time the engine; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
-	@$(BIN)/python -m dreamzero_ros.engine.bench $(BENCH)
+bench: $(READY)  ## time the loop; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
+	@$(BIN)/python -m dreamzero_ros.policy.bench $(BENCH)
 
 clean:  ## remove what was generated
 	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

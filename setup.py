@@ -35,7 +35,7 @@ setup(
             f"sim_node = {NAME}.ros.sim_node:main",
             f"footage_node = {NAME}.ros.footage_node:main",
             f"demo = {NAME}.ros.demo:main",
-            f"dreamzero-bench = {NAME}.engine.bench:main",
+            f"dreamzero-bench = {NAME}.policy.bench:main",
         ]
     },
 )

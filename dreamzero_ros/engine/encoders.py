@@ -131,11 +131,9 @@ class ImageEncoder(nn.Module):
     def encode(self, image: Tensor) -> Tensor:
         """Encode images (B, 3, H, W) in [-1, 1] to tokens (B, 1 + patches, width), the class token first.
 
-        The tokens are those after the last block but one. With bfloat16 weights the network runs under
-        autocast, so that its norms and its residual stream are float32, as in the reference release.
+        The tokens are those after the last block but one, in the type of the weights.
         """
         dtype = self.head.dtype
-        with torch.autocast(image.device.type, dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
-            states = self.model(self.preprocess(image).to(dtype), output_hidden_states=True).hidden_states
+        states = self.model(self.preprocess(image).to(dtype), output_hidden_states=True).hidden_states
         tokens: Tensor = states[-2].to(dtype)
         return tokens

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times one plan; `python -m dreamzero_ros.motion.bench` prints a table and ends in one JSON line."""
+"""Times the planning of one chunk."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 
@@ -29,7 +28,7 @@ class RandomChunk:
     targets: Floats
 
 
-def bench(rate_hz: float, noise: float) -> dict[str, float]:
+def _time_plans(rate_hz: float, noise: float) -> dict[str, float]:
     """Median and 99th percentile of planning 24 x 22 targets onto a moving robot [ms].
 
     Args:
@@ -56,17 +55,17 @@ def bench(rate_hz: float, noise: float) -> dict[str, float]:
     return {"median_ms": round(float(median), 3), "p99_ms": round(float(p99), 3)}
 
 
-def main() -> None:
-    """Prints the table and the JSON line."""
-    results = {}
-    print(f"one plan, {HORIZON} x {JOINTS} targets    median   99 %   [ms]")
-    for rate_hz in (15.0, 30.0):
-        for name, noise in (("smooth", 0.0), ("noisy", 0.3)):
-            case = f"{name}_{rate_hz:.0f}hz"
-            results[case] = bench(rate_hz, noise)
-            print(f"  {case:<28} {results[case]['median_ms']:8.3f} {results[case]['p99_ms']:7.3f}")
-    print(json.dumps({"motion_plan": results}))
+def measure() -> dict[str, dict[str, float]]:
+    """Median and 99th percentile by case [ms]."""
+    return {
+        f"{name}_{rate_hz:.0f}hz": _time_plans(rate_hz, noise)
+        for rate_hz in (15.0, 30.0)
+        for name, noise in (("smooth", 0.0), ("noisy", 0.3))
+    }
 
 
-if __name__ == "__main__":
-    main()
+def print_table(results: dict[str, dict[str, float]]) -> None:
+    """Prints what `measure` returned."""
+    print(f"{f'one plan, {HORIZON} x {JOINTS} targets [ms]':<40}{'median':>10}{'99 %':>10}")
+    for case, row in results.items():
+        print(f"  {case:<38}{row['median_ms']:10.2f}{row['p99_ms']:10.2f}")

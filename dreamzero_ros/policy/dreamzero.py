@@ -82,16 +82,9 @@ class DreamZeroPolicy(Policy):
             ValueError: The frame does not fit; says how.
         """
         begin = time.perf_counter()
-        canvas = self._canvas(frame)
-        state = normalise_state(
-            self._embodiment,
-            self._statistics,
-            frame.positions,
-            self._engine.config.transformer.max_state_dim,
-        )
-        text = prompt(self._embodiment.tag, frame.instruction)
+        canvas, state, text = self.prepare(frame)
         prepared = time.perf_counter()
-        result = self._session.step(canvas[None], torch.from_numpy(state)[None].float(), text)
+        result = self._session.step(canvas[None], state[None], text)
         dreamed = self._engine.config.transformer.num_frame_per_block
         self._dreamed = torch.cat([result.observed, result.video[:, :, -dreamed:]], dim=2)
         targets = decode_actions(
@@ -107,6 +100,13 @@ class DreamZeroPolicy(Policy):
             computed_steps=sum(result.computed),
             canvas=canvas.cpu().numpy(),
         )
+
+    def prepare(self, frame: Frame) -> tuple[torch.Tensor, torch.Tensor, str]:
+        """What the session is given: canvases (T, H, W, 3) uint8, state (1, max_state_dim), prompt."""
+        size = self._engine.config.transformer.max_state_dim
+        state = normalise_state(self._embodiment, self._statistics, frame.positions, size)
+        text = prompt(self._embodiment.tag, frame.instruction)
+        return self._canvas(frame), torch.from_numpy(state).float(), text
 
     def imagined(self) -> NDArray[np.uint8] | None:
         """(T, H, W, 3) RGB: the images dreamed for the time of the last chunk, equally spaced.

@@ -1,0 +1,487 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints in the layout of the reference release: written, read, and refused with a reason."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from dreamzero_ros.engine.assembly import parts
+from dreamzero_ros.engine.checkpoint import CheckpointError
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.weights import load_engine, random_engine, save_checkpoint
+
+pytestmark = pytest.mark.cpu
+
+METADATA = {
+    "oxe_droid": {"statistics": {"state": {}, "action": {}}, "embodiment_tag": "oxe_droid"},
+    "yam": {"statistics": {"state": {}, "action": {}}, "embodiment_tag": "yam"},
+}
+RUN_CONFIG = {"relative_action": True, "relative_action_keys": ["joint_position"]}
+SHARD_BYTES = 1_000_000
+QUERY = "action_head.model.blocks.0.self_attn.q.weight"
+STACKED = "action_head.image_encoder.model.visual.transformer.0.attn.to_qkv.weight"
+ADAPTED = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k")
+ADAPTED += ("cross_attn.v", "cross_attn.o", "ffn.0", "ffn.2")
+TRAINED_WHOLE = ("state_encoder.", "action_encoder.", "action_decoder.")
+RANK, ALPHA = 4, 6.0
+
+Tensors = dict[str, Tensor]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    made = random_engine("tiny", "cpu", torch.float32, seed=1)
+    return replace(made, metadata=METADATA, run_config=RUN_CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pristine(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "pristine"
+    save_checkpoint(engine, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    """A checkpoint to spoil."""
+    return Path(shutil.copytree(pristine, tmp_path / "checkpoint"))
+
+
+@pytest.fixture
+def sharded(engine: Engine, tmp_path: Path) -> Path:
+    save_checkpoint(engine, tmp_path / "sharded", SHARD_BYTES)
+    return tmp_path / "sharded"
+
+
+def outputs(engine: Engine) -> list[Tensor]:
+    """Run every module of an engine once."""
+    config = engine.config
+    generator = torch.Generator().manual_seed(0)
+    shape = (1, 1, config.canvas_height, config.canvas_width, 3)
+    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    state = torch.rand(1, 1, config.transformer.max_state_dim, generator=generator)
+    session = Session(engine, SamplerConfig(num_steps=2, dit_steps=2))
+    result = session.step(images, state, "pick up the cup")
+    return [result.actions, result.video, session.decode(result.video)]
+
+
+def edit(path: Path, change: Callable[[Tensors], None]) -> None:
+    """Change the tensors of a weight file."""
+    tensors = load_file(path)
+    change(tensors)
+    path.unlink()
+    save_file(tensors, path)
+
+
+def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+def sizes_of(content: dict[str, Any]) -> dict[str, Any]:
+    sizes: dict[str, Any] = content["action_head_cfg"]["config"]["diffusion_model_cfg"]
+    return sizes
+
+
+def refusal(folder: Path | str, **arguments: Any) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_engine(folder, "cpu", torch.float32, **arguments)
+    return str(caught.value)
+
+
+# Round trips
+
+
+def test_a_loaded_engine_computes_the_same_bits(engine: Engine, pristine: Path) -> None:
+    loaded = load_engine(pristine, "cpu", torch.float32)
+    for expected, found in zip(outputs(engine), outputs(loaded), strict=True):
+        assert torch.equal(expected, found)
+    assert loaded.metadata == METADATA
+    assert loaded.run_config == RUN_CONFIG
+    assert loaded.config == engine.config
+    assert loaded.source == str(pristine)
+
+
+def test_shards_load_as_one_file_does(engine: Engine, sharded: Path) -> None:
+    names = sorted(path.name for path in sharded.glob("*.safetensors"))
+    assert names == [f"model-{i:05}-of-{len(names):05}.safetensors" for i in range(1, len(names) + 1)]
+    assert len(names) > 2
+    assert not (sharded / "model.safetensors").exists()
+    index = json.loads((sharded / "model.safetensors.index.json").read_text())
+    stored = {key: name for name in names for key in load_file(sharded / name)}
+    assert index["weight_map"] == stored
+    assert index["metadata"]["total_size"] == sum(
+        p.nbytes for part in parts(engine) for p in part.parameters()
+    )
+    assert all(sum(t.nbytes for t in load_file(sharded / name).values()) <= SHARD_BYTES for name in names)
+    for expected, found in zip(
+        outputs(engine), outputs(load_engine(sharded, "cpu", torch.float32)), strict=True
+    ):
+        assert torch.equal(expected, found)
+
+
+def test_weights_take_the_type_asked_for(engine: Engine, pristine: Path) -> None:
+    loaded = load_engine(pristine, "cpu", torch.bfloat16)
+    for whole, rounded in zip(parts(engine), parts(loaded), strict=True):
+        for name, parameter in rounded.named_parameters():
+            assert torch.equal(parameter, whole.get_parameter(name).bfloat16())
+            assert not parameter.requires_grad
+    assert all(torch.isfinite(output).all() for output in outputs(loaded))
+
+
+def test_a_parameter_with_two_names_stays_one(pristine: Path) -> None:
+    text = load_engine(pristine, "cpu", torch.float32).text_encoder.model
+    assert text.encoder.embed_tokens.weight is text.shared.weight
+
+
+def test_a_loaded_engine_does_not_need_its_files(engine: Engine, folder: Path) -> None:
+    loaded = load_engine(folder, "cpu", torch.float32)
+    (folder / "model.safetensors").write_bytes(b"\0" * (folder / "model.safetensors").stat().st_size)
+    for expected, found in zip(outputs(engine), outputs(loaded), strict=True):
+        assert torch.equal(expected, found)
+
+
+def test_a_checkpoint_is_written_whole_or_not_at_all(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("dreamzero_ros.engine.weights.save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_checkpoint(engine, tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_files_is_not_overwritten(engine: Engine, folder: Path) -> None:
+    with pytest.raises(FileExistsError, match="expected a new or empty folder"):
+        save_checkpoint(engine, folder)
+
+
+# Random weights
+
+
+def test_random_weights_follow_from_the_seed() -> None:
+    first, again, other = (
+        outputs(random_engine("tiny", "cpu", torch.float32, seed=seed)) for seed in (3, 3, 4)
+    )
+    assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_random_weights_give_outputs_of_order_one() -> None:
+    engine = random_engine("tiny", "cpu", torch.float32)
+    actions, video, pictures = outputs(engine)
+    assert 0.1 < actions.std() < 10
+    assert 0.1 < video.std() < 10
+    assert pictures.float().std() > 1
+    text = engine.encode_text(*engine.tokenize("pick up the cup"))
+    assert 0.1 < text[text != 0].std() < 10
+
+
+def test_the_prompt_the_images_and_the_state_reach_the_actions() -> None:
+    engine = random_engine("tiny", "cpu", torch.float32)
+    config = engine.config
+    images = torch.zeros(1, 1, config.canvas_height, config.canvas_width, 3, dtype=torch.uint8)
+    state = torch.zeros(1, 1, config.transformer.max_state_dim)
+    given = [
+        (images, state, "go"),
+        (images, state, "stop"),
+        (images + 200, state, "go"),
+        (images, state + 1, "go"),
+    ]
+    actions = [
+        Session(engine, SamplerConfig(num_steps=2, dit_steps=2)).step(*inputs).actions for inputs in given
+    ]
+    for changed in actions[1:]:
+        assert (changed - actions[0]).abs().max() > 1e-3
+
+
+# Adapters
+
+
+def adapters(weights: Tensors) -> tuple[Tensors, Tensors]:
+    """Train some: what an adapter-only checkpoint holds, and the weights that it means."""
+    generator = torch.Generator().manual_seed(5)
+    stored, merged = {}, dict(weights)
+    for key, weight in weights.items():
+        name = key.removeprefix("action_head.model.")
+        wrapped = f"action_head.model.base_model.model.{name}"
+        if name.startswith(TRAINED_WHOLE):
+            stored[wrapped] = merged[key] = weight + 0.1
+        elif name.startswith("blocks.") and name.endswith(tuple(f"{layer}.weight" for layer in ADAPTED)):
+            a = torch.randn(RANK, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
+            b = torch.randn(weight.shape[0], RANK, generator=generator)
+            stored[wrapped.replace(".weight", ".lora_A.default.weight")] = a
+            stored[wrapped.replace(".weight", ".lora_B.default.weight")] = b
+            merged[key] = weight + (ALPHA / RANK) * (b @ a)
+    return stored, merged
+
+
+@pytest.fixture
+def adapted(folder: Path) -> tuple[Path, Tensors]:
+    """A checkpoint of adapters only, and the weights that it means on top of the pristine one."""
+    stored, merged = adapters(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").unlink()
+    save_file(stored, folder / "model.safetensors")
+    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].update(lora_alpha=ALPHA))
+    return folder, merged
+
+
+def assert_weights(engine: Engine, expected: Tensors, tmp_path: Path) -> None:
+    save_checkpoint(engine, tmp_path / "found")
+    found = load_file(tmp_path / "found" / "model.safetensors")
+    assert found.keys() == expected.keys()
+    for key, tensor in found.items():
+        assert torch.equal(tensor, expected[key].to(tensor.dtype)), key
+
+
+def test_adapters_are_merged_into_their_base(
+    adapted: tuple[Path, Tensors], pristine: Path, tmp_path: Path
+) -> None:
+    folder, merged = adapted
+    blocks = 2
+    assert len(load_file(folder / "model.safetensors")) == blocks * len(ADAPTED) * 2 + 14
+    assert_weights(load_engine(folder, "cpu", torch.float32, base=pristine), merged, tmp_path)
+
+
+def test_adapters_are_merged_before_the_weights_are_rounded(
+    adapted: tuple[Path, Tensors], pristine: Path, tmp_path: Path
+) -> None:
+    folder, merged = adapted
+    assert_weights(load_engine(folder, "cpu", torch.bfloat16, base=pristine), merged, tmp_path)
+
+
+def test_a_wrapped_checkpoint_that_holds_its_base_needs_no_other(folder: Path, tmp_path: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    stored, merged = adapters(weights)
+    whole: Tensors = {}
+    for key, tensor in weights.items():
+        wrapped = key.replace("action_head.model.", "action_head.model.base_model.model.", 1)
+        if wrapped.replace(".weight", ".lora_A.default.weight") in stored:
+            wrapped = wrapped.replace(".weight", ".base_layer.weight")
+        whole[wrapped] = tensor
+    (folder / "model.safetensors").unlink()
+    save_file(whole | stored, folder / "model.safetensors")
+    assert_weights(load_engine(folder, "cpu", torch.float32, lora_alpha=ALPHA), merged, tmp_path)
+
+
+def test_adapters_without_their_base_ask_for_it(adapted: tuple[Path, Tensors]) -> None:
+    message = refusal(adapted[0])
+    assert "tensors are missing" in message
+    assert "pass base, the checkpoint on which they were trained" in message
+
+
+def test_adapters_without_a_scale_ask_for_it(adapted: tuple[Path, Tensors], pristine: Path) -> None:
+    folder = adapted[0]
+    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].pop("lora_alpha"))
+    assert "lora_alpha is missing" in refusal(folder, base=pristine)
+
+
+@pytest.mark.parametrize("half", ["A", "B"])
+def test_half_an_adapter_is_refused(adapted: tuple[Path, Tensors], pristine: Path, half: str) -> None:
+    key = f"action_head.model.base_model.model.blocks.1.ffn.0.lora_{half}.default.weight"
+    edit(adapted[0] / "model.safetensors", lambda tensors: tensors.pop(key))
+    message = refusal(adapted[0], base=pristine)
+    assert "1 adapters fit no weight: action_head.model.blocks.1.ffn.0.weight" in message
+
+
+# Refusals
+
+
+def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "no" / "such" / "folder")
+    assert "no folder of that name" in message
+    assert str(tmp_path) in message
+
+
+def test_a_hub_id_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    message = refusal("somebody/no-such-checkpoint")
+    assert "somebody/no-such-checkpoint" in message
+    assert "the hub does not give it" in message
+
+
+def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
+    pristine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The released repositories also hold engines for other runtimes, tens of gigabytes."""
+    from fnmatch import fnmatch
+
+    asked: list[str] = []
+
+    def snapshot(repository: str, allow_patterns: list[str]) -> str:
+        assert repository == "somebody/some-checkpoint"
+        asked.extend(allow_patterns)
+        return str(pristine)
+
+    monkeypatch.setattr("dreamzero_ros.engine.checkpoint.snapshot_download", snapshot)
+    load_engine("somebody/some-checkpoint", "cpu", torch.float32)
+    wanted = [
+        "config.json",
+        "model.safetensors",
+        "model-00001-of-00010.safetensors",
+        "experiment_cfg/conf.yaml",
+    ]
+    wanted += ["model.safetensors.index.json", "experiment_cfg/metadata.json"]
+    for name in wanted:
+        assert any(fnmatch(name, pattern) for pattern in asked), name
+    for name in ("tensorrt/model.plan", "optimizer.pt", "checkpoint-100/model.safetensors"):
+        assert not any(fnmatch(name, pattern) for pattern in asked), name
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert name in refusal(folder)
+
+
+def test_broken_json_is_named(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+    assert f"{folder / 'config.json'}: cannot be parsed" in refusal(folder)
+
+
+def test_json_of_another_kind_is_named(folder: Path) -> None:
+    (folder / "experiment_cfg" / "metadata.json").write_text("[]")
+    assert "metadata.json: expected a mapping, got list" in refusal(folder)
+
+
+def test_missing_tensors_are_named(folder: Path) -> None:
+    edit(folder / "model.safetensors", lambda tensors: tensors.pop(QUERY))
+    message = refusal(folder)
+    assert str(folder) in message
+    assert f"1 of {len(load_file(folder / 'model.safetensors')) + 1} tensors are missing: {QUERY};" in message
+
+
+def test_foreign_tensors_are_named(folder: Path) -> None:
+    edit(folder / "model.safetensors", lambda tensors: tensors.update(other=torch.zeros(1)))
+    assert "1 tensors are foreign: other;" in refusal(folder)
+
+
+@pytest.mark.parametrize("key", [QUERY, STACKED])
+def test_a_tensor_of_another_shape_is_named_with_both(folder: Path, key: str) -> None:
+    shape = list(load_file(folder / "model.safetensors")[key].shape)
+    edit(folder / "model.safetensors", lambda tensors: tensors.update({key: tensors[key][1:].clone()}))
+    message = refusal(folder)
+    assert f"{key} in model.safetensors (expected {shape}, got {[shape[0] - 1, *shape[1:]]})" in message
+
+
+def test_all_faults_are_told_at_once_and_long_lists_are_cut(folder: Path) -> None:
+    def spoil(tensors: Tensors) -> None:
+        for key in [key for key in tensors if key.startswith("action_head.vae.")]:
+            tensors["other." + key] = tensors.pop(key)
+        tensors[QUERY] = torch.zeros(1)
+
+    vae = sum(key.startswith("action_head.vae.") for key in load_file(folder / "model.safetensors"))
+    edit(folder / "model.safetensors", spoil)
+    message = refusal(folder)
+    assert f"and {vae - 3} more" in message
+    assert all(
+        part in message for part in ("are missing", "are foreign", "another shape", "fetch the files again")
+    )
+
+
+def test_a_truncated_file_is_named(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[:-100])
+    message = refusal(folder)
+    assert f"{folder / 'model.safetensors'}: {len(content) - 100} bytes, truncated" in message
+
+
+def test_an_index_that_names_an_absent_shard_is_refused(sharded: Path) -> None:
+    (sharded / sorted(path.name for path in sharded.glob("*.safetensors"))[1]).unlink()
+    message = refusal(sharded)
+    assert "model.safetensors.index.json" in message
+    assert "1 are missing: model-00002-of-" in message
+
+
+def test_an_index_that_disagrees_with_a_shard_is_refused(sharded: Path) -> None:
+    first = sorted(sharded.glob("*.safetensors"))[0]
+    edit(first, lambda tensors: tensors.pop(QUERY))
+    assert f"{first}: differs from model.safetensors.index.json, missing {QUERY}" in refusal(sharded)
+
+
+def test_sizes_of_no_variant_are_named_with_the_nearest(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda c: sizes_of(c).update(num_layers=3))
+    message = refusal(folder)
+    assert "nearest is tiny: num_layers expected 2, got 3" in message
+    assert "wan21_14b" in message
+
+
+def test_a_missing_size_is_named(folder: Path) -> None:
+    edit_json(folder / "config.json", lambda c: sizes_of(c).pop("ffn_dim"))
+    assert "diffusion_model_cfg has no ffn_dim" in refusal(folder)
+
+
+@pytest.mark.parametrize("level", ["action_head_cfg", "config", "diffusion_model_cfg"])
+def test_a_config_of_another_model_is_refused(folder: Path, level: str) -> None:
+    path = ["action_head_cfg", "config", "diffusion_model_cfg"]
+
+    def drop(content: dict[str, Any]) -> None:
+        for name in path[: path.index(level)]:
+            content = content[name]
+        content[level] = None
+
+    edit_json(folder / "config.json", drop)
+    assert "config.json: action_head_cfg.config" in refusal(folder)
+
+
+# Configuration and statistics
+
+
+def test_fields_of_the_action_head_that_change_nothing_are_left_alone(engine: Engine, folder: Path) -> None:
+    """The release's action head has a hidden_size of its own, which is not that of the state encoder."""
+    ignored = {"hidden_size": 64_000, "num_inference_timesteps": 4, "dim": 7}
+    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].update(ignored))
+    assert load_engine(folder, "cpu", torch.float32).config == engine.config
+
+
+def test_block_lengths_are_those_of_the_checkpoint(engine: Engine, folder: Path) -> None:
+    edit_json(folder / "config.json", lambda c: sizes_of(c).update(num_action_per_block=48, max_chunk_size=2))
+    transformer = load_engine(folder, "cpu", torch.float32).config.transformer
+    assert transformer == replace(engine.config.transformer, num_action_per_block=48, max_chunk_size=2)
+
+
+@pytest.mark.parametrize(("decouples", "noise"), [(True, 0.8), (False, None)])
+def test_the_sampler_is_that_of_the_checkpoint(folder: Path, decouples: bool, noise: float | None) -> None:
+    fields = {"decouple_inference_noise": decouples, "video_inference_final_noise": 0.8}
+    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].update(fields))
+    loaded = load_engine(folder, "cpu", torch.float32)
+    assert loaded.sampler == SamplerConfig(video_final_noise=noise)
+
+
+def test_the_sampler_is_written(engine: Engine, tmp_path: Path) -> None:
+    sampler = SamplerConfig(video_final_noise=0.7)
+    save_checkpoint(replace(engine, sampler=sampler), tmp_path / "flash")
+    assert load_engine(tmp_path / "flash", "cpu", torch.float32).sampler == sampler
+
+
+def test_the_statistics_of_a_tag_are_handed_out(engine: Engine) -> None:
+    assert engine.require_tag("yam") == METADATA["yam"]
+
+
+def test_a_checkpoint_of_another_embodiment_names_those_it_has(engine: Engine) -> None:
+    with pytest.raises(CheckpointError, match="knows no embodiment 'agibot', only 'oxe_droid', 'yam'"):
+        engine.require_tag("agibot")
+
+
+def test_missing_statistics_are_told_when_they_are_needed(folder: Path) -> None:
+    """A robot file may bring its own, so a checkpoint without them still loads."""
+    shutil.rmtree(folder / "experiment_cfg")
+    loaded = load_engine(folder, "cpu", torch.float32)
+    assert loaded.run_config is None
+    with pytest.raises(CheckpointError, match=r"metadata\.json is missing"):
+        loaded.require_tag("oxe_droid")
