@@ -40,7 +40,7 @@ THIRD_PARTY = {
         "numpy",
         "rich",
     },
-    "motion": {"numpy", "scipy"},
+    "motion": {"numpy"},
     "policy": {"numpy", "torch"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
