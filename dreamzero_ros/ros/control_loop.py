@@ -11,7 +11,6 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 
-from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.limits import Limits
@@ -23,7 +22,6 @@ from dreamzero_ros.ros.command_bridge import CommandBridge
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
 from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
-from dreamzero_ros.ros.parameters import robot_parameters
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import Result, RunAction

@@ -9,22 +9,18 @@ from pathlib import Path
 
 from sensor_msgs.msg import Image
 
-from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.messages import image_message
-from dreamzero_ros.ros.parameters import declare, robot_parameters, setting
+from dreamzero_ros.ros.parameters import declare, setting
 from dreamzero_ros.ros.qos import SENSOR
+from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.sim.footage import Footage
 
 
 @dataclass(frozen=True)
-class FootageParameters:
+class FootageParameters(RobotParameters):
     """Every parameter of the footage node."""
 
-    embodiment: str = setting("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file.")
-    embodiment_parameters: list[str] = setting(
-        [""], "Parameters of the robot file as key=value, for example arm=fr3; empty strings are passed over."
-    )
     folder: str = setting("", "Folder with one video per camera, named after the cameras of the robot file.")
     loop: bool = setting(True, "Begin again at the end; otherwise the cameras fall silent.")
 
@@ -40,7 +36,7 @@ class FootageNode(ManagedNode):
         settings = self._settings
         if not settings.folder:
             raise ValueError("parameter folder is empty: name a folder with one video per camera")
-        robot = load(settings.embodiment, robot_parameters(settings.embodiment_parameters))
+        robot = settings.load()
         self._footage = Footage(Path(settings.folder), [camera.name for camera in robot.cameras])
         self._camera_publishers = {
             camera.name: self.create_publisher(Image, camera.topic, SENSOR) for camera in robot.cameras

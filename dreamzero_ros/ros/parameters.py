@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -65,16 +64,3 @@ def _descriptor(field: dataclasses.Field, default: Any) -> ParameterDescriptor:
     elif lowest is not None:
         descriptor.integer_range = [IntegerRange(from_value=int(lowest), to_value=int(highest), step=1)]
     return descriptor
-
-
-def robot_parameters(entries: Sequence[str]) -> dict[str, str]:
-    """Entries key=value as a mapping; empty ones are passed over.
-
-    Raises:
-        ValueError: An entry is not key=value.
-    """
-    pairs = [entry.split("=", 1) for entry in entries if entry]
-    wrong = [pair for pair in pairs if len(pair) != 2]
-    if wrong:
-        raise ValueError(f"parameter embodiment_parameters: got {wrong[0][0]!r}, expected key=value")
-    return dict(pairs)

@@ -19,18 +19,15 @@ from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
 from dreamzero_ros.policy.rollout import RolloutSettings
 from dreamzero_ros.policy.stand_ins import HoldPolicy
 from dreamzero_ros.ros.parameters import setting
+from dreamzero_ros.ros.robot import RobotParameters
 
 DYNAMIC = "dynamic"
 
 
 @dataclass(frozen=True)
-class PolicyParameters:
+class PolicyParameters(RobotParameters):
     """Every parameter of the policy node; `config/policy_node.yaml` shows them with their defaults."""
 
-    embodiment: str = setting("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file.")
-    embodiment_parameters: list[str] = setting(
-        [""], "Parameters of the robot file as key=value, for example arm=fr3; empty strings are passed over."
-    )
     policy: str = setting(
         "dreamzero",
         "What answers: the world action model, or a stand-in that asks the arm to stay.",

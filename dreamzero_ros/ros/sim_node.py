@@ -12,12 +12,12 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.messages import duration_ns, image_message, joint_state_message
-from dreamzero_ros.ros.parameters import declare, robot_parameters, setting
+from dreamzero_ros.ros.parameters import declare, setting
 from dreamzero_ros.ros.qos import COMMAND, SENSOR
+from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
 from dreamzero_ros.sim.controller import (
     SimJointTrajectoryController,
@@ -29,13 +29,9 @@ from dreamzero_ros.sim.world import World
 
 
 @dataclass(frozen=True)
-class SimParameters:
+class SimParameters(RobotParameters):
     """Every parameter of the simulation node."""
 
-    embodiment: str = setting("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file.")
-    embodiment_parameters: list[str] = setting(
-        [""], "Parameters of the robot file as key=value, for example arm=fr3; empty strings are passed over."
-    )
     joint_state_rate_hz: int = setting(
         100, "Rate of the joint states and of the controllers [1/s].", lowest=10, highest=1000
     )
@@ -54,7 +50,7 @@ class SimNode(ManagedNode):
 
     def _setup(self) -> None:
         settings = self._settings
-        self._robot = load(settings.embodiment, robot_parameters(settings.embodiment_parameters))
+        self._robot = settings.load()
         self._joint_states = self.create_publisher(JointState, "joint_states", SENSOR)
         self._world = World.of(self._robot, self._now_ns())
         self._controllers = [
