@@ -45,7 +45,7 @@ class ControlLoop:
 
     def __init__(self, node: Node, parameters: PolicyParameters) -> None:
         self._node = node
-        self.embodiment = load(parameters.embodiment, robot_parameters(parameters.embodiment_parameters))
+        self.embodiment = parameters.load()
         self._commands = CommandBridge(node, self.embodiment)
         policy, warm_latency_s = make_policy(parameters, self.embodiment)
         self.policy_name = policy.name

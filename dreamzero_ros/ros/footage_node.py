@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
@@ -31,6 +32,7 @@ class FootageNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("footage_node")
         self._settings = declare(self, FootageParameters)
+        self._camera_publishers: dict[str, Publisher] = {}
 
     def _setup(self) -> None:
         settings = self._settings
@@ -53,6 +55,7 @@ class FootageNode(ManagedNode):
     def _teardown(self) -> None:
         for publisher in self._camera_publishers.values():
             self.destroy_publisher(publisher)
+        self._camera_publishers = {}
 
     def _publish(self) -> None:
         image_set = next(self._image_sets, None)

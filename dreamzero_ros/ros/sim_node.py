@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -47,6 +48,9 @@ class SimNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("sim_node")
         self._settings = declare(self, SimParameters)
+        self._command_subscriptions: list[Subscription] = []
+        self._joint_states: Publisher | None = None
+        self._cameras: SideNode | None = None
 
     def _setup(self) -> None:
         settings = self._settings
@@ -57,13 +61,12 @@ class SimNode(ManagedNode):
             SimJointTrajectoryController(controller.joints, self._world.positions_of(controller.joints))
             for controller in self._robot.controllers
         ]
-        self._subscriptions_of_controllers = [
+        self._command_subscriptions = [
             self.create_subscription(
                 JointTrajectory, f"{entry.name}/joint_trajectory", partial(self._submit, controller), COMMAND
             )
             for entry, controller in zip(self._robot.controllers, self._controllers, strict=True)
         ]
-        self._cameras: SideNode | None = None
 
     def _start(self) -> None:
         self._tick = self.create_timer(1 / self._settings.joint_state_rate_hz, self._step)
@@ -77,9 +80,11 @@ class SimNode(ManagedNode):
             self._cameras = None
 
     def _teardown(self) -> None:
-        for subscription in self._subscriptions_of_controllers:
+        for subscription in self._command_subscriptions:
             self.destroy_subscription(subscription)
-        self.destroy_publisher(self._joint_states)
+        self._command_subscriptions = []
+        if self._joint_states is not None:
+            self.destroy_publisher(self._joint_states)
 
     def _step(self) -> None:
         now_ns = self._now_ns()
