@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 
@@ -15,6 +16,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.logging import get_logger
 from rclpy.signals import SignalHandlerOptions
+
+FAREWELL_S = 0.2
+"""Time for the last messages of an active node that is told to end [s]."""
 
 
 class ManagedNode(LifecycleNode):
@@ -30,6 +34,10 @@ class ManagedNode(LifecycleNode):
 
     interruptible = False
     """True while a signal may break off the work at hand."""
+    active = False
+    """Between activate and deactivate."""
+    finalized = False
+    """After shutdown; no transition is left."""
 
     def _setup(self) -> None:
         """Allocates what the node needs."""
@@ -52,9 +60,11 @@ class ManagedNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         if not self._attempt(self._start, "activate"):
             return TransitionCallbackReturn.FAILURE
+        self.active = True
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.active = False
         self._attempt(self._stop, "deactivate")
         return super().on_deactivate(state)
 
@@ -63,8 +73,9 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        if state.label == "active":
-            self._attempt(self._stop, "deactivate")
+        if self.active:
+            self.on_deactivate(state)
+        self.finalized = True
         return self.on_cleanup(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -72,6 +83,11 @@ class ManagedNode(LifecycleNode):
 
     def on_fault(self, error: Exception) -> None:
         """Called when a callback raised; the node goes on. Subclasses bring the robot to a hold."""
+
+    def release(self) -> None:
+        """Frees what a configure that was broken off had made."""
+        self.finalized = True
+        self._attempt(self._teardown, "clean up")
 
     def _attempt(self, work: Callable[[], None], verb: str) -> bool:
         self.interruptible = verb == "configure"
@@ -116,10 +132,12 @@ def run_node(make: Callable[[], ManagedNode], args: Sequence[str] | None = None)
             return 1
         while rclpy.ok() and not leaving.is_set():
             _spin_once(executor, node)
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except KeyboardInterrupt:
+        node.release()
+    except ExternalShutdownException:
         pass
     finally:
-        _wind_down(node)
+        _wind_down(node, executor)
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
@@ -148,6 +166,13 @@ def _bring_up(node: ManagedNode) -> bool:
     return node.trigger_configure() == done and node.trigger_activate() == done
 
 
-def _wind_down(node: ManagedNode) -> None:
-    if rclpy.ok():
-        node.trigger_shutdown()
+def _wind_down(node: ManagedNode, executor: SingleThreadedExecutor) -> None:
+    """Stops softly, lets the stop and the results of actions go out, then frees everything."""
+    if not rclpy.ok() or node.finalized:
+        return
+    if node.active:
+        node.trigger_deactivate()
+        limit = time.monotonic() + FAREWELL_S
+        while time.monotonic() < limit:
+            _spin_once(executor, node)
+    node.trigger_shutdown()
