@@ -30,13 +30,15 @@ from dreamzero_ros.embodiment.schema import (
     JointLimits,
     NormalisationMode,
     PointMapping,
+    RobotUnit,
     StateField,
+    VelocityTaper,
 )
 
 __all__ = ["EmbodimentError", "embodiment_files", "load"]
 
-ROBOT_UNITS = ("rad", "m")
-JOINT_UNITS = (*ROBOT_UNITS, "deg", "mm", "ratio")
+ROBOT_UNITS = get_args(RobotUnit)
+JOINT_UNITS = (*ROBOT_UNITS, "deg", "mm")
 VELOCITY_UNITS = ("m/s", "rad/s")
 FROM_CHECKPOINT = "checkpoint"
 IMAGES_PER_CALL = (1, *range(4, 13))
@@ -119,6 +121,7 @@ def _embodiment(top: Reader, path: Path) -> Embodiment:
         controllers=_controllers(top, commanded),
         limits=limits,
         start_pose=_start_pose(top, commanded, limits),
+        end_effectors=_end_effectors(top),
         normalisation=cast(NormalisationMode, mode),
         statistics=_statistics_file(top, path),
     )
@@ -220,8 +223,19 @@ def _limits(top: Reader) -> dict[str, JointLimits]:
             upper=node.number("upper", above=lower),
             velocity=node.number("velocity", above=0),
             acceleration=node.number("acceleration", above=0),
+            velocity_taper=_velocity_taper(node) if node.has("velocity_taper") else None,
         )
     return limits
+
+
+def _velocity_taper(limit: Reader) -> VelocityTaper:
+    node = limit.child("velocity_taper", _keys(VelocityTaper))
+    offset, gain, lower = node.number("offset"), node.number("gain", above=0), node.number("lower")
+    if offset < 0:
+        raise node.error("offset", "a number from 0", offset)
+    standstill = offset**2 / gain
+    upper = node.number("upper", above=lower + 2 * standstill)
+    return VelocityTaper(offset=offset, gain=gain, lower=lower, upper=upper)
 
 
 def _state(top: Reader, limits: Mapping[str, JointLimits]) -> tuple[StateField, ...]:
@@ -253,7 +267,22 @@ def _action(
             if joint not in known:
                 expected = "a joint of the state, for a command needs its measured position"
                 raise node.error(f"joints[{index}]", expected, repr(joint), nearest(joint, known))
+    _require_equal_units(nodes, fields, state)
     return fields
+
+
+def _require_equal_units(
+    nodes: Sequence[Reader], action: Sequence[ActionField], state: Sequence[StateField]
+) -> None:
+    """One joint has one unit on the robot's side, whoever speaks of it."""
+    units = {
+        joint: unit for field in state for joint, unit in zip(field.joints, field.robot_units, strict=True)
+    }
+    for node, field in zip(nodes, action, strict=True):
+        for joint, unit in zip(field.joints, field.robot_units, strict=True):
+            if unit != units[joint]:
+                key = "units" if field.mapping is None else "mapping.robot_unit"
+                raise node.error(key, f"{units[joint]} for joint {joint!r}, as in the state", unit)
 
 
 def _action_field(
@@ -328,9 +357,10 @@ def _units(node: Reader, count: int, options: Sequence[str]) -> tuple[str, ...]:
 
 def _mapping(node: Reader, limits: Sequence[JointLimits]) -> PointMapping:
     table = node.child("mapping")
-    names = tuple(table.values)
+    robot_unit = cast(RobotUnit, table.choice("robot_unit", ROBOT_UNITS))
+    names = tuple(name for name in table.values if name != "robot_unit")
     if len(names) != 2:
-        raise node.error("mapping", "two named points, each [robot, model]", list(names))
+        raise node.error("mapping", "robot_unit and two named points, each [robot, model]", list(names))
     points = [table.numbers(name, 2) for name in names]
     for side, key in enumerate(("robot", "model")):
         if points[0][side] == points[1][side]:
@@ -341,6 +371,7 @@ def _mapping(node: Reader, limits: Sequence[JointLimits]) -> PointMapping:
                 expected = f"a robot value within the joint's limits {limit.lower:g} to {limit.upper:g}"
                 raise table.error(name, expected, point[0], "a point is [robot, model]")
     return PointMapping(
+        robot_unit=robot_unit,
         names=(names[0], names[1]),
         robot=(points[0][0], points[1][0]),
         model=(points[0][1], points[1][1]),
@@ -385,6 +416,13 @@ def _start_pose(top: Reader, commanded: Sequence[str], limits: Mapping[str, Join
                 joint, f"a position within its limits {limit.lower:g} to {limit.upper:g}", position
             )
     return pose
+
+
+def _end_effectors(top: Reader) -> dict[str, str]:
+    if not top.has("end_effectors"):
+        return {}
+    table = top.child("end_effectors")
+    return {name: table.text(name) for name in table.values}
 
 
 def _statistics_file(top: Reader, path: Path) -> Path | None:

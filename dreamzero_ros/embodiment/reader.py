@@ -182,7 +182,9 @@ def apply_parameters(file: str, document: dict[str, object], given: Mapping[str,
     """Resolves the ``parameters`` of a document.
 
     Each parameter has a ``default`` and, optionally, ``choices``: what may be chosen, each with a mapping
-    that is laid over the document (or nothing). Then ``$(name)`` is replaced in all keys and texts.
+    that is laid over the document (or nothing): mappings are merged key by key, a mapping over a list is
+    merged into its items by their ``name``, everything else is replaced. Then ``$(name)`` is replaced in all
+    keys and texts.
 
     Args:
         file: Name of the file, for messages.
@@ -204,19 +206,35 @@ def apply_parameters(file: str, document: dict[str, object], given: Mapping[str,
                 hint = nearest(chosen[name], choices.values)
                 raise declared.error(name, "one of its choices", repr(chosen[name]), hint)
             overlay = choices.values[chosen[name]]
-            document = _overlay(document, {} if overlay is None else choices.child(chosen[name]).values)
+            if overlay is not None:
+                document = _overlay(document, choices.child(chosen[name]))
     return _substitute(file, "", document, chosen)
 
 
-def _overlay(base: dict[str, object], top: dict[str, object]) -> dict[str, object]:
-    """Mappings are merged key by key, everything else is replaced."""
+def _overlay(base: dict[str, object], top: Reader) -> dict[str, object]:
     merged = dict(base)
-    for key, value in top.items():
+    for key, value in top.values.items():
         below = merged.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            merged[key] = _overlay(below, value)
+            merged[key] = _overlay(below, top.child(key))
+        elif isinstance(below, list) and isinstance(value, dict):
+            merged[key] = _overlay_items(below, top.child(key))
         else:
             merged[key] = value
+    return merged
+
+
+def _overlay_items(base: list[object], top: Reader) -> list[object]:
+    places = {
+        item["name"]: index for index, item in enumerate(base) if isinstance(item, dict) and "name" in item
+    }
+    merged = list(base)
+    for name in top.values:
+        if name not in places:
+            raise top.error(name, "the name of an item of that list", repr(name), nearest(name, places))
+        item = merged[places[name]]
+        assert isinstance(item, dict)
+        merged[places[name]] = _overlay(item, top.child(name))
     return merged
 
 

@@ -2,8 +2,9 @@
 """What a robot is, as data: the frozen values that a robot file is read into.
 
 Two sides meet here. *Robot units* are those of ``sensor_msgs/JointState`` and of the controllers: rad for a
-revolute joint, m for a prismatic one. *Model units* are those of the data the checkpoint was trained on,
-before normalisation. They are equal unless a field has a `PointMapping`.
+revolute joint, m for a prismatic one, ratio where a driver reports a share of the travel. *Model units* are
+those of the data the checkpoint was trained on, before normalisation. They are equal unless a field has a
+`PointMapping`.
 
 Objects made by `load` are fully valid; nothing checks them again.
 """
@@ -11,9 +12,9 @@ Objects made by `load` are fully valid; nothing checks them again.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +25,19 @@ Fit = Literal["letterbox", "crop", "stretch"]
 ActionKind = Literal["joints", "base_velocity"]
 ControllerType = Literal["joint_trajectory", "gripper_command"]
 NormalisationMode = Literal["q99", "min_max", "mean_std"]
+RobotUnit = Literal["rad", "m", "ratio"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PointMapping:
     """The straight line through two named points, between robot units and model units."""
 
+    robot_unit: RobotUnit
+    """Unit of the joints on the robot's side."""
     names: tuple[str, str]
     """What the two points are called, for example ("open", "closed")."""
     robot: tuple[float, float]
-    """Both points in robot units [rad or m]; they differ."""
+    """Both points in robot units; they differ."""
     model: tuple[float, float]
     """Both points in model units; they differ."""
 
@@ -92,6 +96,18 @@ class StateField:
         """Number of values."""
         return len(self.units)
 
+    @property
+    def robot_units(self) -> tuple[RobotUnit, ...]:
+        """Unit of each joint on the robot's side."""
+        if self.mapping is None:
+            return tuple(cast(RobotUnit, unit) for unit in self.units[: len(self.joints)])
+        return (self.mapping.robot_unit,) * len(self.joints)
+
+    @property
+    def is_gripper(self) -> bool:
+        """Whether it opens and closes: its mapping has the points ``open`` and ``closed``."""
+        return self.mapping is not None and set(self.mapping.names) == {"open", "closed"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class ActionField(StateField):
@@ -119,6 +135,25 @@ class Controller:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VelocityTaper:
+    """How the velocity limit of a joint shrinks towards the ends of its range, as the FR3 demands it.
+
+    Moving up, a joint at q may be as fast as max(0, -offset + sqrt(gain (upper - q))); moving down,
+    as fast as max(0, -offset + sqrt(gain (q - lower))); in both cases never faster than its velocity limit.
+    Source: libfranka, ``computeUpperLimitsJointVelocity`` and ``computeLowerLimitsJointVelocity``.
+    """
+
+    offset: float
+    """Subtracted from the root [rad/s]."""
+    gain: float
+    """Twice the deceleration that is left for stopping [rad/s^2]."""
+    lower: float
+    """Position at which the lower root is zero [rad]."""
+    upper: float
+    """Position at which the upper root is zero [rad]."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class JointLimits:
     """What a joint may be asked to do, in robot units."""
 
@@ -130,6 +165,8 @@ class JointLimits:
     """Highest speed in either direction [rad/s or m/s]."""
     acceleration: float
     """Highest acceleration in either direction [rad/s^2 or m/s^2]."""
+    velocity_taper: VelocityTaper | None = None
+    """How `velocity` shrinks near the ends; None where it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +203,8 @@ class Embodiment:
     """By joint name; every joint of the robot file is there."""
     start_pose: Mapping[str, float]
     """Position of every command joint from which a run begins [rad or m], by joint name."""
+    end_effectors: Mapping[str, str] = field(default_factory=dict)
+    """By any name: the link of the robot description whose way is shown, or the joint that moves it."""
     normalisation: NormalisationMode = "q99"
     """Which statistics scale state and action to [-1, 1]."""
     statistics: Path | None = None
@@ -185,6 +224,20 @@ class Embodiment:
     def command_joints(self) -> tuple[str, ...]:
         """Joints that are commanded, in model order; the columns of `ActionChunk.targets`."""
         return tuple(joint for field in self.action for joint in field.joints)
+
+    @property
+    def joint_units(self) -> dict[str, RobotUnit]:
+        """Unit of every joint on the robot's side, by joint name."""
+        return {
+            joint: unit
+            for field in self.state
+            for joint, unit in zip(field.joints, field.robot_units, strict=True)
+        }
+
+    @property
+    def gripper_joints(self) -> tuple[str, ...]:
+        """The command joints that open and close, in model order."""
+        return tuple(joint for field in self.action if field.is_gripper for joint in field.joints)
 
     @property
     def cells(self) -> tuple[Cell, ...]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dreamzero_ros.embodiment.schema import Embodiment, PointMapping, StateField
+from dreamzero_ros.embodiment.schema import Embodiment, PointMapping
 
 Floats = NDArray[np.float64]
 
@@ -98,7 +98,7 @@ def arms_of(embodiment: Embodiment) -> tuple[Arm, ...]:
     """The arms of a robot, left to right in model order; the n-th gripper belongs to the n-th arm."""
     fields = [field for field in embodiment.state if len(field.joints) >= ARM_JOINTS]
     grippers: list[tuple[str, PointMapping] | None] = [
-        (field.joints[0], field.mapping) for field in embodiment.state if _is_gripper(field) and field.mapping
+        (field.joints[0], field.mapping) for field in embodiment.state if field.is_gripper and field.mapping
     ]
     grippers += [None] * len(fields)
     middle = (len(fields) - 1) / 2
@@ -110,14 +110,6 @@ def arms_of(embodiment: Embodiment) -> tuple[Arm, ...]:
             gripper=grippers[n],
         )
         for n, field in enumerate(fields)
-    )
-
-
-def _is_gripper(field: StateField) -> bool:
-    return (
-        len(field.joints) == 1
-        and field.mapping is not None
-        and set(field.mapping.names) == {"open", "closed"}
     )
 
 

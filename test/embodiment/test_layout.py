@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,8 +15,7 @@ from dreamzero_ros.embodiment.schema import PointMapping
 
 pytestmark = pytest.mark.cpu
 
-TEST_ROBOTS = sorted((Path(__file__).parent / "robots").glob("*.yaml"))
-ROBOTS = [load(path) for path in (*embodiment_files(), *TEST_ROBOTS)]
+ROBOTS = [load(path) for path in embodiment_files()]
 NUMBERS = st.floats(-4, 4, width=32)
 
 
@@ -58,12 +55,36 @@ def test_command_positions_leave_out_what_is_only_read():
     assert "head_joint" not in robot.command_joints
 
 
-def test_droid_gripper_closes_with_one():
-    robot = load("droid_franka")
-    gripper = robot.state[1].mapping
-    assert gripper is not None
-    np.testing.assert_allclose(gripper.to_model(np.array([0.04, 0.02, 0.0])), [0.0, 0.5, 1.0])
-    np.testing.assert_allclose(gripper.to_robot(np.array([0.0, 0.5, 1.0])), [0.04, 0.02, 0.0], atol=1e-15)
+GRIPPERS = [
+    # robot, parameters, state and action: model values of the open and of the closed gripper
+    ("droid_franka", {}, (0, 1), (0, 1)),
+    ("yam", {}, (1, 0), (1, 0)),
+    ("yam", {"gripper_data": "closed_1"}, (0, 1), (0, 1)),
+    ("agibot_g1", {}, (0, 1), (0, 1)),
+    ("agibot_g1", {"gripper_data": "ratio_open_1"}, (1, 0), (1, 0)),
+    ("agibot_g1", {"gripper_data": "raw_closed_120"}, (0, 120), (0, 120)),
+    ("agibot_g1", {"gripper_data": "agibot_world"}, (120, 0), (0, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "parameters", "state", "action"), GRIPPERS)
+def test_grippers_open_and_close_both_ways(name, parameters, state, action):
+    robot = load(name, parameters)
+    ends = {"droid_franka": (0.04, 0.0), "yam": (1.0, 0.0), "agibot_g1": (0.7854, 0.0)}[name]
+    assert all(robot.limits[joint].upper == ends[0] for joint in robot.gripper_joints)
+    for fields, expected, columns, way_in, way_out in (
+        (robot.state, state, robot.state_joints, layout.state_to_model, layout.state_from_model),
+        (robot.action, action, robot.command_joints, layout.actions_to_model, layout.actions_from_model),
+    ):
+        positions = np.zeros((3, len(columns)))
+        grippers = [columns.index(joint) for joint in robot.gripper_joints]
+        positions[:, grippers] = np.array([ends[0], sum(ends) / 2, ends[1]])[:, None]
+        model = way_in(robot, positions)
+        found = [model[field.name][:, 0] for field in fields if field.is_gripper]
+        assert len(found) == len(grippers)
+        for values in found:
+            np.testing.assert_allclose(values, [expected[0], sum(expected) / 2, expected[1]], atol=1e-12)
+        np.testing.assert_allclose(way_out(robot, model), positions, atol=1e-12)
 
 
 @given(
@@ -72,7 +93,7 @@ def test_droid_gripper_closes_with_one():
     share=st.floats(0, 1),
 )
 def test_a_gripper_mapping_goes_both_ways(robot, model, share):
-    mapping = PointMapping(names=("open", "closed"), robot=robot, model=model)
+    mapping = PointMapping(robot_unit="m", names=("open", "closed"), robot=robot, model=model)
     np.testing.assert_allclose(mapping.to_model(np.array(robot)), model, atol=1e-9)
     np.testing.assert_allclose(mapping.to_robot(np.array(model)), robot, atol=1e-9)
     between = np.array([robot[0] + share * (robot[1] - robot[0])])

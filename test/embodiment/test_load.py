@@ -60,6 +60,19 @@ def test_an_overlay_changes_only_what_it_names():
     )
     assert (free.upper, fenced.upper) == (0.55, 0.3)
     assert (free.lower, free.velocity) == (fenced.lower, fenced.velocity)
+    cameras = load("example", {"cell": "fenced"}).cameras
+    assert cameras[0].topic == "fence_camera/image_raw"
+    assert (
+        dataclasses.replace(cameras[0], topic=load("example").cameras[0].topic) == load("example").cameras[0]
+    )
+    assert cameras[1:] == load("example").cameras[1:]
+
+
+def test_an_overlay_of_a_list_names_an_item_of_it(tmp_path: Path):
+    document = yaml.safe_load(EXAMPLE.read_text())
+    document["parameters"]["cell"]["choices"]["fenced"] = {"cameras": {"top_heat": {"width": 1}}}
+    with pytest.raises(EmbodimentError, match=r"fenced\.cameras\.top_heat: .*did you mean 'top_head'"):
+        load(write(tmp_path, document), {"cell": "fenced"})
 
 
 def test_the_annotated_tour_shows_every_key():
@@ -71,21 +84,75 @@ def test_the_annotated_tour_shows_every_key():
         for item in document[part]
         for key in item
     }
-    shown |= set(document)
-    for part in (schema.Embodiment, schema.Camera, schema.ActionField, schema.Controller):
+    shown |= set(document) | {key for limit in document["limits"].values() for key in limit}
+    for part in (schema.JointLimits, schema.Embodiment, schema.Camera, schema.ActionField, schema.Controller):
         assert {field.name for field in dataclasses.fields(part)} <= shown, part
 
 
-def test_order_unit_and_sign_of_an_agibot_shaped_file(robots: Path):
-    robot = load(robots / "agibot_shaped.yaml")
+def test_agibot_g1_says_what_the_model_and_the_controllers_need():
+    robot = load("agibot_g1")
     fields = {field.name: field for field in robot.state}
-    assert fields["waist_position"].joints == ("waist_pitch", "lift")
+    assert fields["waist_position"].joints == ("idx02_body_joint2", "idx01_body_joint1")
     assert fields["waist_position"].units == ("rad", "m")
+    assert fields["head_position"].joints == ("idx11_head_joint1", "idx12_head_joint2")
+    assert [field.size for field in robot.state] == [7, 7, 1, 1, 2, 2]
     assert [field.size for field in robot.action] == [7, 7, 1, 1, 2, 2, 2]
-    assert robot.action[-1].kind == "base_velocity"
-    assert not robot.action[-1].joints
-    assert len(robot.command_joints) == 20
+    assert [field.relative for field in robot.action] == [True] * 6 + [False]
+    assert (robot.action[-1].kind, robot.action[-1].joints) == ("base_velocity", ())
+    assert robot.command_joints == robot.state_joints
+    assert len(robot.controllers) == 6
+    assert robot.joint_units["idx01_body_joint1"] == "m"
+    assert {unit for joint, unit in robot.joint_units.items() if joint != "idx01_body_joint1"} == {"rad"}
+    assert [camera.name for camera in robot.cameras] == ["top_head", "hand_left", "hand_right"]
+    assert robot.cells == ((0, 0, 1, 1), (1, 0, 1, 1), (0, 1, 1, 1))
+    left, right = robot.limits["idx22_arm_l_joint2"], robot.limits["idx62_arm_r_joint2"]
+    assert (left.lower, left.upper) == (-right.upper, -right.lower) == (-2.09, 1.48)
     assert robot.horizon * robot.dt_s == pytest.approx(0.8)
+
+
+def test_yam_says_what_the_model_and_the_controllers_need():
+    robot = load("yam")
+    assert [field.name for field in robot.state] == [
+        "left_joint_pos",
+        "left_gripper_pos",
+        "right_joint_pos",
+        "right_gripper_pos",
+    ]
+    assert all(field.relative for field in robot.action)
+    assert robot.command_joints == robot.state_joints
+    assert robot.state_joints[:7] == (*(f"left_joint{i}" for i in range(1, 7)), "left_gripper")
+    assert [camera.name for camera in robot.cameras] == [
+        f"{place}_camera-images-rgb" for place in ("top", "left", "right")
+    ]
+    assert robot.cells == ((0, 0, 1, 1), (1, 0, 1, 1), (0, 1, 1, 1))
+    assert {robot.joint_units[joint] for joint in robot.gripper_joints} == {"ratio"}
+    assert all(
+        2 <= robot.limits[joint].velocity <= 3 for joint in robot.state_joints if "gripper" not in joint
+    )
+
+
+@pytest.mark.parametrize("name", ["droid_franka", "agibot_g1", "yam"])
+def test_the_grippers_may_have_an_action_of_their_own(name: str):
+    robot = load(name, {"hand": "gripper_command"})
+    assert {
+        controller.joints[0] for controller in robot.controllers if controller.type == "gripper_command"
+    } == set(robot.gripper_joints)
+    assert {controller.type for controller in load(name).controllers} == {"joint_trajectory"}
+
+
+def test_the_fr3_slows_down_near_its_limits():
+    """At each limit the formula of libfranka must stand still, and allow full speed in between."""
+    robot = load("droid_franka", {"arm": "fr3"})
+    assert not any(limit.velocity_taper for limit in load("droid_franka").limits.values())
+    for number in range(1, 8):
+        limit = robot.limits[f"fr3_joint{number}"]
+        taper = limit.velocity_taper
+        assert taper is not None
+        assert taper.lower < limit.lower < limit.upper < taper.upper
+        for distance in (taper.upper - limit.upper, limit.lower - taper.lower):
+            assert (taper.gain * distance) ** 0.5 <= taper.offset + 0.01
+        half = (taper.upper - taper.lower) / 2
+        assert (taper.gain * half) ** 0.5 - taper.offset > limit.velocity
 
 
 def at(*keys: str | int) -> Callable[[Document, Any], None]:
@@ -102,6 +169,7 @@ def at(*keys: str | int) -> Callable[[Document, Any], None]:
 
 
 REMOVED = object()
+TAPER = ("limits", "$(prefix)_joint1", "velocity_taper")
 
 MISTAKES = [
     # where, value, key that the error names, words in it
@@ -142,6 +210,10 @@ MISTAKES = [
     (at("state", 1, "units"), "rda", "state[1].units", "'rad'"),
     (at("state", 1, "units"), "mm", "state[1].units", "need a mapping"),
     (at("state", 2, "mapping", "half"), [0.4, 60.0], "state[2].mapping", "two named points"),
+    (at("state", 2, "mapping", "robot_unit"), REMOVED, "state[2].mapping.robot_unit", "add this key"),
+    (at("state", 2, "mapping", "robot_unit"), "mm", "state[2].mapping.robot_unit", "one of rad, m, ratio"),
+    (at("action", 1, "units"), "rad", "action[1].units", "m for joint 'lift_joint'"),
+    (at("action", 2, "mapping", "robot_unit"), "m", "action[2].mapping.robot_unit", "rad for joint"),
     (at("state", 2, "mapping", "open"), [120.0, 0.785], "state[2].mapping.open", "[robot, model]"),
     (at("state", 2, "mapping", "open"), [0.785], "state[2].mapping.open", "2 numbers"),
     (at("state", 2, "mapping", "open"), [0.0, 120.0], "state[2].mapping", "differ on the robot side"),
@@ -167,6 +239,11 @@ MISTAKES = [
         "limits.tail_joint",
         "state",
     ),
+    (at(*TAPER, "slope"), 1.0, "limits.left_joint1.velocity_taper.slope", "a known key"),
+    (at(*TAPER, "gain"), 0.0, "limits.left_joint1.velocity_taper.gain", "above 0"),
+    (at(*TAPER, "offset"), -0.3, "limits.left_joint1.velocity_taper.offset", "a number from 0"),
+    (at(*TAPER, "upper"), -3.0, "limits.left_joint1.velocity_taper.upper", "above -2.995"),
+    (at("end_effectors", "hand"), 3, "end_effectors.hand", "a text"),
     (at("start_pose", "lift_joint"), 0.6, "start_pose.lift_joint", "0 to 0.55"),
     (at("start_pose", "lift_joint"), REMOVED, "start_pose.lift_joint", "add this key"),
     (at("start_pose", "head_joint"), 0.0, "start_pose.head_joint", "a known key"),

@@ -63,10 +63,9 @@ def test_steps_that_do_not_repeat_evenly_are_refused():
         normalise(np.zeros((12, 1)), statistics)
 
 
-def reference_robot(robots: Path, name: str) -> Embodiment:
+def reference_robot(tag: str) -> Embodiment:
     """The robot whose field names a reference file uses."""
-    known = {"oxe_droid": load("droid_franka"), "yam": load(robots / "yam_shaped.yaml")}
-    return known[name]
+    return load({"oxe_droid": "droid_franka", "yam": "yam", "agibot": "agibot_g1"}[tag])
 
 
 def metadata(vectors: np.lib.npyio.NpzFile, tag: str) -> dict[str, object]:
@@ -79,9 +78,9 @@ def metadata(vectors: np.lib.npyio.NpzFile, tag: str) -> dict[str, object]:
     return {tag: {"statistics": both, "embodiment_tag": tag}}
 
 
-def test_observations_and_actions_of_the_reference(goldens: Path, robots: Path):
+def test_observations_and_actions_of_the_reference(goldens: Path):
     for name, description in json.loads((goldens / "io.json").read_text()).items():
-        robot = reference_robot(robots, name)
+        robot = reference_robot(name)
         vectors = np.load(goldens / f"io_{name}.npz")
         statistics = load_statistics(robot, metadata(vectors, robot.tag))
         assert [field.name for field in robot.state] == description["state_order"]
@@ -109,34 +108,36 @@ def test_relative_targets_are_added_to_the_unnormalised_state_of_the_frame():
     np.testing.assert_allclose(targets[:, 7], 0.02)
 
 
-def test_the_lift_moves_in_metres_and_grippers_differ_between_state_and_action(robots: Path):
-    robot = load(robots / "agibot_shaped.yaml")
+def test_the_lift_moves_in_metres_and_grippers_differ_between_state_and_action():
+    robot = load("agibot_g1", {"gripper_data": "agibot_world"})
+    gripper, lift = "idx41_gripper_l_outer_joint1", "idx01_body_joint1"
     statistics = stand_in_statistics(robot)
     positions = np.array([robot.start_pose[joint] for joint in robot.state_joints])
-    positions[robot.state_joints.index("left_gripper")] = 0.7854 / 4
+    positions[robot.state_joints.index(gripper)] = 0.7854 / 4
     assert layout.state_to_model(robot, positions)["left_effector_position"] == pytest.approx([30.0])
     fields = denormalise_actions(robot, statistics, np.zeros((24, 32)), positions)
     assert fields["robot_velocity"].shape == (24, 2)
+    assert fields["left_effector_position"] == pytest.approx(np.full((24, 1), 30.0))
     fields["left_effector_position"][:] = 1.0
     targets = layout.actions_from_model(robot, fields)
-    assert targets[:, robot.command_joints.index("left_gripper")] == pytest.approx(np.zeros(24))
-    assert targets[:, robot.command_joints.index("lift")] == pytest.approx(np.full(24, 0.42))
+    assert targets[:, robot.command_joints.index(gripper)] == pytest.approx(np.zeros(24))
+    assert targets[:, robot.command_joints.index(lift)] == pytest.approx(np.full(24, 0.42))
 
 
-def test_way_in_and_way_out_of_actions_agree(robots: Path):
+@pytest.mark.parametrize("name", ["agibot_g1", "yam", "droid_franka"])
+def test_way_in_and_way_out_of_actions_agree(name: str):
     """Within the range of the statistics nothing is clamped."""
     rng = np.random.default_rng(0)
-    for name in ("agibot_shaped", "yam_shaped"):
-        robot = load(robots / f"{name}.yaml")
-        statistics = stand_in_statistics(robot)
-        positions = np.array([robot.start_pose[joint] for joint in robot.state_joints])
-        total = sum(field.size for field in robot.action)
-        normalised = np.zeros((24, 32))
-        normalised[:, :total] = rng.uniform(-1, 1, (24, total))
-        fields = denormalise_actions(robot, statistics, normalised, positions)
-        np.testing.assert_allclose(
-            normalise_actions(robot, statistics, fields, positions, 32), normalised, atol=1e-9
-        )
+    robot = load(name)
+    statistics = stand_in_statistics(robot)
+    positions = np.array([robot.start_pose[joint] for joint in robot.state_joints])
+    total = sum(field.size for field in robot.action)
+    normalised = np.zeros((24, 32))
+    normalised[:, :total] = rng.uniform(-1, 1, (24, total))
+    fields = denormalise_actions(robot, statistics, normalised, positions)
+    np.testing.assert_allclose(
+        normalise_actions(robot, statistics, fields, positions, 32), normalised, atol=1e-9
+    )
 
 
 def test_every_mode_reads_its_own_statistics():
