@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 ARM_JOINTS = 3
 """State groups with at least so many joints are drawn as arms."""
-ARM_SPACING_M = 0.5
+ARM_SPACING_M = 0.62
 """Distance of the bases of neighbouring arms [m]."""
 SHOULDER_M = 0.33
 """Height of the first pitch joint over the table [m]."""

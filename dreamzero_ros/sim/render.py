@@ -39,7 +39,7 @@ SIDE_VIEWS = (
     ((0.35, 0.05, 1.70), (0.36, 0.0, 0.0)),
 )
 """Position and aim of the first, second, ... camera that stands beside the robot [m]."""
-HEAD_VIEW = ((-0.45, 0.0, 1.05), (0.45, 0.0, 0.05))
+HEAD_VIEW = ((-0.10, 0.0, 1.35), (0.42, 0.0, 0.05))
 """Position and aim of the only camera that is not on an arm [m]."""
 
 

@@ -116,3 +116,13 @@ def test_polygons_are_cut_where_they_pass_the_camera() -> None:
     assert len(pixels) == 4
     assert (pixels[:, 1] > 240).all(), "the ground lies below the horizon"
     assert camera.polygon(ground - [10.0, 0.0, 0.0]).shape == (0, 2)
+
+
+@pytest.mark.parametrize(("name", "left", "right"), [("agibot_g1", "_l_", "_r_"), ("yam", "left_", "right_")])
+def test_two_arms_stand_side_by_side_with_their_own_grippers(name: str, left: str, right: str) -> None:
+    arms = arms_of(load(name))
+    assert len(arms) == 2
+    for arm, side, sign in zip(arms, (left, right), (1.0, -1.0), strict=True):
+        assert arm.base[1] * sign > 0.2
+        assert arm.gripper is not None
+        assert all(side in joint for joint in (*arm.joints, arm.gripper[0]))
