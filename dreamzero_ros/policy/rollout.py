@@ -24,6 +24,7 @@ from dreamzero_ros.motion.plan import Settings as MotionSettings
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import Missing, ObservationBuffer
 from dreamzero_ros.policy.pacing import Pacing
+from dreamzero_ros.policy.tracking import TrackingMonitor
 
 NS_PER_S = 1_000_000_000
 
@@ -41,6 +42,7 @@ class State(Enum):
     FOLLOWING = "following"
     HOLDING = "holding"
     PAUSED = "paused"
+    STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,10 @@ class RolloutSettings:
     """Share of the measured latencies that pacing covers."""
     margin_steps: int = 2
     """Control steps that pacing keeps free beyond it."""
+    tracking_tolerance: float | NDArray[np.float64] = np.inf
+    """Distance from its command at which a joint stops the arm, a number or (J,) [rad or m]."""
+    tracking_time_s: float = 0.25
+    """How long a joint must be that far away [s]."""
     motion: MotionSettings = MotionSettings()
     """How a chunk becomes a trajectory."""
 
@@ -154,6 +160,9 @@ class Rollout:
         self._images = len(embodiment.image_offsets_steps) if uses_history else 1
         self._limits = limits
         self._settings = settings
+        tolerance = np.broadcast_to(settings.tracking_tolerance, len(embodiment.command_joints))
+        self._tracking = TrackingMonitor(np.asarray(tolerance, np.float64), settings.tracking_time_s)
+        self._locks: dict[str, str] = {}
         self._executing: Trajectory | None = None
         self._session = _Session()
         self._serial = 0
@@ -165,10 +174,11 @@ class Rollout:
         """Begins a run; nothing moves before the first chunk.
 
         Raises:
-            ValueError: The instruction is empty, or a run is active.
+            ValueError: The instruction is empty, a run is active, or the arm is locked.
         """
         if self.state is not State.IDLE:
             raise ValueError("a run is active: cancel it first")
+        self._require_unlocked()
         self.instruction = _checked(instruction)
         self.counters = Counters()
         self._begin_session(State.WAITING, "waiting for the first chunk")
@@ -191,9 +201,39 @@ class Rollout:
         self.restart()
 
     def restart(self) -> None:
-        """Makes the next call begin a new session; an answer under way is dropped."""
+        """Makes the next call begin a new session; an answer under way is dropped. The way out of STOPPED.
+
+        Raises:
+            ValueError: The arm is locked.
+        """
+        self._require_unlocked()
         self._session.fresh = True
         self._pending = None
+        if self.state is State.STOPPED:
+            self._begin_session(State.WAITING, "waiting for the first chunk after the stop")
+
+    def lock(self, name: str, reason: str, now_ns: int) -> Trajectory | None:
+        """Stops the arm for as long as `unlock` was not called; returns the stop to send.
+
+        Args:
+            name: What locks, for example "e-stop".
+            reason: In words, for the operator.
+            now_ns: Time now [ns, ROS clock].
+        """
+        self._locks[name] = reason
+        return self.trip(reason, now_ns)
+
+    def unlock(self, name: str) -> None:
+        """Takes a lock away; a stopped run goes on after `restart`."""
+        self._locks.pop(name, None)
+
+    def trip(self, reason: str, now_ns: int) -> Trajectory | None:
+        """Stops softly and stays stopped until `restart`; returns the stop to send. Without a run nothing."""
+        if self.state is State.IDLE:
+            return None
+        stopping = self._stop(now_ns)
+        self._begin_session(State.STOPPED, f"{reason}; call the reset service to go on")
+        return stopping
 
     def pause(self, now_ns: int) -> Trajectory | None:
         """Stops softly and holds until `resume`; returns the stop to send.
@@ -201,8 +241,8 @@ class Rollout:
         Raises:
             ValueError: There is no run.
         """
-        if self.state is State.IDLE:
-            raise ValueError("no run is active: nothing to pause")
+        if self.state in (State.IDLE, State.STOPPED):
+            raise ValueError(f"nothing to pause: {self.reason}")
         stopping = self._stop(now_ns)
         self._begin_session(State.PAUSED, "paused by the operator")
         return stopping
@@ -230,6 +270,9 @@ class Rollout:
         missing = self._buffer.missing(1, now_ns)
         if missing is not None:
             return self._hold(missing, now_ns)
+        away = self._away()
+        if away:
+            return self.trip(away, now_ns)
         if self.state is State.FOLLOWING and now_ns > self._session.covered_until_ns:
             self.state = State.HOLDING
             if self._settings.mode == "blocking":
@@ -304,6 +347,18 @@ class Rollout:
         self.state, self.reason = state, reason
         self._session = _Session()
         self._pending = None
+
+    def _require_unlocked(self) -> None:
+        if self._locks:
+            raise ValueError("; ".join(self._locks.values()))
+
+    def _away(self) -> str:
+        """Which joint is not where it was told to be, in words; empty when all are, or none was told."""
+        newest = self._buffer.newest_positions()
+        if self.state is not State.FOLLOWING or self._executing is None or newest is None:
+            self._tracking.clear()
+            return ""
+        return self._tracking.away(self._executing, newest[0], command_positions(self._embodiment, newest[1]))
 
     def _capture_due(self, now_ns: int) -> bool:
         """Whether the newest image set is the one to look at next."""

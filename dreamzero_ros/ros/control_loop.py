@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
+from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
 from dreamzero_ros.embodiment.schema import Embodiment
@@ -18,17 +19,20 @@ from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.policy.rollout import Rollout
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
+from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.command_bridge import CommandBridge
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
 from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
-from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import Result, RunAction
 from dreamzero_ros.ros.status import LastCall, stages, status_message
 
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
+
+
+E_STOP = "e-stop"
 
 
 class ControlLoop:
@@ -60,9 +64,9 @@ class ControlLoop:
         self._rollout.pacing.record(warm_latency_s)
         self._last = LastCall()
         self._asked_age_s = 0.0
-        self._chunks = node.create_publisher(Chunk, "~/chunk", REPORT)
-        self._observed = node.create_publisher(Image, "~/observed/image", REPORT)
-        self._imagined = node.create_publisher(Image, "~/imagined/image", REPORT)
+        self._chunks = node.create_publisher(Chunk, "~/chunk", qos.REPORT)
+        self._observed = node.create_publisher(Image, "~/observed/image", qos.REPORT)
+        self._imagined = node.create_publisher(Image, "~/imagined/image", qos.REPORT)
         self._delivered: queue.SimpleQueue[Answer | Dream] = queue.SimpleQueue()
         self._wake = node.create_guard_condition(self.advance)
         self._worker = PolicyWorker(
@@ -81,6 +85,10 @@ class ControlLoop:
         self._buffer.clear()
         notes = self._rollout.notes
         notes.clear()
+        self._e_stops = [
+            self._node.create_subscription(Bool, "e_stop", self._take_e_stop, profile)
+            for profile in qos.E_STOP
+        ]
         self._joint_states = JointStateIntake(self._node, self.embodiment, self._buffer, notes)
         self._cameras = CameraIntake(self._node, self.embodiment, self._buffer, notes, self._wake.trigger)
         self._timer = self._node.create_timer(WATCH_PERIOD_S, self.advance)
@@ -95,6 +103,8 @@ class ControlLoop:
         self._node.destroy_timer(self._timer)
         self._cameras.close()
         self._joint_states.close()
+        for subscription in self._e_stops:
+            self._node.destroy_subscription(subscription)
 
     def close(self) -> None:
         """Frees the policy and everything on the node."""
@@ -198,6 +208,12 @@ class ControlLoop:
     def _fill_result(self, result: Result) -> None:
         counters = self._rollout.counters
         result.chunks, result.deadline_misses = counters.chunks, counters.deadline_misses
+
+    def _take_e_stop(self, message: Bool) -> None:
+        if message.data:
+            self._send(self._rollout.lock(E_STOP, "the e-stop is pressed", self._now_ns()))
+        else:
+            self._rollout.unlock(E_STOP)
 
     def _set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response

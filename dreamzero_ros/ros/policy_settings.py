@@ -67,6 +67,13 @@ class PolicyParameters(RobotParameters):
         lowest=0.05,
         highest=10.0,
     )
+    max_tracking_error: float = setting(
+        0.3,
+        "The arm is stopped when a joint stays further from its command [rad or m]; joints with a mapping, "
+        "such as grippers, are exempt.",
+        lowest=0.01,
+        highest=3.2,
+    )
     lead_s: float = setting(
         0.05, "Time from a command to its splice; at least one control step [s].", lowest=0.005, highest=1.0
     )
@@ -84,16 +91,17 @@ class PolicyParameters(RobotParameters):
             mode=self.mode,  # type: ignore[arg-type]
             latency_quantile=self.latency_quantile,
             margin_steps=self.margin_steps,
+            tracking_tolerance=arm_tolerance(embodiment, self.max_tracking_error),
             motion=MotionSettings(
-                lead_s=self.lead_s, start_tolerance=start_tolerance(embodiment, self.max_start_distance)
+                lead_s=self.lead_s, start_tolerance=arm_tolerance(embodiment, self.max_start_distance)
             ),
         )
 
 
-def start_tolerance(embodiment: Embodiment, distance: float) -> NDArray[np.float64]:
-    """(J,) distance of a first target from the measured joint that is still executed [rad or m].
+def arm_tolerance(embodiment: Embodiment, distance: float) -> NDArray[np.float64]:
+    """(J,) distance that is tolerated [rad or m]: infinite for joints with a mapping, such as grippers.
 
-    Joints whose units are mapped, such as grippers, may jump: their limits alone hold.
+    A gripper may jump between targets, and it stops at what it grasps.
     """
     return np.array(
         [

@@ -18,4 +18,7 @@ LATCHED = QoSProfile(
     reliability=QoSReliabilityPolicy.RELIABLE,
     durability=QoSDurabilityPolicy.TRANSIENT_LOCAL,
 )
-"""Kept for late subscribers."""
+"""What was published before also arrives."""
+
+E_STOP = (SENSOR, LATCHED)
+"""Subscribed with both: one matches every publisher, the other hears what was latched before it came."""

@@ -20,6 +20,7 @@ CODES = {
     State.FOLLOWING: PolicyStatus.FOLLOWING,
     State.HOLDING: PolicyStatus.HOLDING,
     State.PAUSED: PolicyStatus.PAUSED,
+    State.STOPPED: PolicyStatus.STOPPED,
 }
 NAMES = {code: state.value for state, code in CODES.items()} | {PolicyStatus.INACTIVE: "inactive"}
 
@@ -91,7 +92,7 @@ def inactive_message(reason: str, embodiment: str, policy: str, now_ns: int) -> 
 
 def diagnostics(name: str, status: PolicyStatus, now_ns: int) -> DiagnosticArray:
     """The status as diagnostics: an error while the arm holds in a run, a warning after a late chunk."""
-    if status.state == PolicyStatus.HOLDING:
+    if status.state in (PolicyStatus.HOLDING, PolicyStatus.STOPPED):
         level = DiagnosticStatus.ERROR
     elif status.deadline_misses:
         level = DiagnosticStatus.WARN

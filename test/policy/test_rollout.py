@@ -285,3 +285,38 @@ def test_what_the_operator_must_not_do_is_refused_in_words() -> None:
         rollout.start("again")
     with pytest.raises(ValueError, match="instruction is empty"):
         rollout.change_instruction("")
+
+
+def test_an_arm_that_does_not_follow_is_stopped_until_a_person_resets() -> None:
+    bench = Bench(tracking_tolerance=0.02, tracking_time_s=0.2)
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    stuck = bench.positions()
+    bench.positions = lambda: stuck
+    bench.run(2)
+    assert bench.rollout.state is State.STOPPED
+    assert "away from its command" in bench.rollout.reason and "reset" in bench.rollout.reason
+    assert len(bench.stops) == 1
+    asked = len(bench.requests)
+    del bench.positions
+    bench.executing = None
+    bench.run(2)
+    assert bench.rollout.state is State.STOPPED and len(bench.requests) == asked
+    bench.rollout.restart()
+    bench.run(1)
+    assert bench.rollout.state is State.FOLLOWING
+
+
+def test_a_lock_stops_the_arm_and_keeps_it_stopped() -> None:
+    bench = Bench()
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    bench.keep(bench.rollout.lock("e-stop", "the e-stop is pressed", bench.now_ns))
+    assert bench.rollout.state is State.STOPPED and bench.stops
+    with pytest.raises(ValueError, match="e-stop is pressed"):
+        bench.rollout.restart()
+    bench.rollout.end(bench.now_ns, "canceled")
+    with pytest.raises(ValueError, match="e-stop is pressed"):
+        bench.rollout.start("again")
+    bench.rollout.unlock("e-stop")
+    bench.rollout.start("again")
