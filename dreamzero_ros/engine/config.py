@@ -256,7 +256,15 @@ TINY = ModelConfig(
         z_dim=16,
         latents_mean=_WAN21_MEAN,
         latents_std=_WAN21_STD,
-        kwargs={"base_dim": 2, "dim_mult": [1, 2, 4, 8], "num_res_blocks": 1},
+        kwargs={
+            "base_dim": 4,
+            "dim_mult": [1, 2, 4],
+            "num_res_blocks": 1,
+            "temperal_downsample": [True, True],
+            "in_channels": 12,
+            "out_channels": 12,
+            "patch_size": 2,
+        },
     ),
     text=TextConfig(
         tokenizer="bytes",

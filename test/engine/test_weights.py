@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from torch import Tensor
 
 from dreamzero_ros.engine.assembly import parts
 from dreamzero_ros.engine.checkpoint import CheckpointError
-from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.config import TINY, VARIANTS, SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.weights import load_engine, random_engine, save_checkpoint
@@ -169,6 +171,29 @@ def test_a_checkpoint_is_written_whole_or_not_at_all(
 def test_a_folder_with_files_is_not_overwritten(engine: Engine, folder: Path) -> None:
     with pytest.raises(FileExistsError, match="expected a new or empty folder"):
         save_checkpoint(engine, folder)
+
+
+def test_loading_takes_memory_for_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, because memory is counted at its peak."""
+    wide = replace(TINY.transformer, ffn_dim=100_000, num_layers=4)
+    monkeypatch.setitem(VARIANTS, "wide", replace(TINY, name="wide", transformer=wide))
+    made = random_engine("wide", "cpu", torch.float32)
+    save_checkpoint(made, tmp_path / "wide", 100_000_000)
+    code = f"""
+import resource, torch
+from dataclasses import replace
+from dreamzero_ros.engine.config import TINY, VARIANTS
+from dreamzero_ros.engine.weights import load_engine
+wide = replace(TINY.transformer, ffn_dim={wide.ffn_dim}, num_layers={wide.num_layers})
+VARIANTS["wide"] = replace(TINY, name="wide", transformer=wide)
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+before = peak()
+load_engine({str(tmp_path / "wide")!r}, "cpu", torch.float32)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    model = sum(parameter.nbytes for part in parts(made) for parameter in part.parameters())
+    assert int(done.stdout) < 1.4 * model
 
 
 # Random weights
