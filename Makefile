@@ -13,6 +13,7 @@ MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
 BENCH ?= --variant tiny
 TESTS ?= test
 FOOTAGE ?=
+EMBODIMENT ?= droid_franka
 CHUNKS ?= 12
 DEMO ?=
 
@@ -50,7 +51,7 @@ $(READY): $(VENV)/.interfaces setup.py
 setup: $(READY)  ## prepare .venv only
 
 demo: $(READY)  ## closed loop in simulation, or on footage: make demo FOOTAGE=<folder with three videos>
-	@$(BIN)/python -m dreamzero_ros.ros.demo --chunks $(CHUNKS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(DEMO)
+	@$(BIN)/python -m dreamzero_ros.ros.demo --embodiment $(EMBODIMENT) --chunks $(CHUNKS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(DEMO)
 
 test: $(READY)  ## the whole test suite; a part of it: make test TESTS=test/motion
 	@$(BIN)/python -m pytest $(TESTS)

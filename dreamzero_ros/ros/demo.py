@@ -27,7 +27,6 @@ from dreamzero_ros.ros.isolation import free_domain, graph_environment
 from dreamzero_ros.ros.processes import Processes
 from dreamzero_ros.ros.recorder import Recorder
 
-ROBOT = "droid_franka"
 START_LIMIT_S = 120.0
 """Time in which every node must be up [s]."""
 CHUNK_LIMIT_S = 10.0
@@ -62,6 +61,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="demo",
         description="The policy node with the tiny, untrained model in closed loop with a simulated arm.",
         epilog="Writes strip.png, joints.png, run.json and the logs of all processes into the output folder.",
+    )
+    parser.add_argument(
+        "--embodiment", default="droid_franka", help="robot file by name or path (default droid_franka)"
     )
     parser.add_argument("--chunks", type=int, default=12, help="chunks to wait for (default 12)")
     parser.add_argument(
@@ -107,7 +109,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
 
 def _start_nodes(processes: Processes, options: argparse.Namespace) -> None:
     def ros(**parameters: Any) -> list[str]:
-        pairs = {"embodiment": ROBOT, "autostart": "true"} | parameters
+        pairs = {"embodiment": options.embodiment, "autostart": "true"} | parameters
         return ["--ros-args", *(word for key, value in pairs.items() for word in ("-p", f"{key}:={value}"))]
 
     synthetic = options.footage is None
@@ -120,7 +122,7 @@ def _start_nodes(processes: Processes, options: argparse.Namespace) -> None:
 
 
 def _watch(processes: Processes, options: argparse.Namespace, console: Console) -> Any:
-    recorder = Recorder(load(ROBOT))
+    recorder = Recorder(load(options.embodiment))
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
     recording = recorder.recording
