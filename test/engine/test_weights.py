@@ -180,13 +180,14 @@ def test_loading_takes_memory_for_one_model(tmp_path: Path, monkeypatch: pytest.
     made = random_engine("wide", "cpu", torch.float32)
     save_checkpoint(made, tmp_path / "wide", 100_000_000)
     code = f"""
-import resource, torch
+import re, torch
 from dataclasses import replace
+from pathlib import Path
 from dreamzero_ros.engine.config import TINY, VARIANTS
 from dreamzero_ros.engine.weights import load_engine
 wide = replace(TINY.transformer, ffn_dim={wide.ffn_dim}, num_layers={wide.num_layers})
 VARIANTS["wide"] = replace(TINY, name="wide", transformer=wide)
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+peak = lambda: 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
 before = peak()
 load_engine({str(tmp_path / "wide")!r}, "cpu", torch.float32)
 print(peak() - before)
