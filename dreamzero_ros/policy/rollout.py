@@ -60,6 +60,8 @@ class RolloutSettings:
     """Distance from its command at which a joint stops the arm, a number or (J,) [rad or m]."""
     tracking_time_s: float = 0.25
     """How long a joint must be that far away [s]."""
+    dry_run: bool = False
+    """Nobody executes the trajectories: every one begins at the measured joints."""
     motion: MotionSettings = MotionSettings()
     """How a chunk becomes a trajectory."""
 
@@ -327,7 +329,8 @@ class Rollout:
         self._count(made, latency_s, now_ns)
         self._session.covered_until_ns = chunk.stamp_ns + len(chunk.targets) * self._step_ns
         if made.used:
-            self.state, self.reason = State.FOLLOWING, ""
+            self.state = State.FOLLOWING
+            self.reason = "dry run: nothing is commanded" if self._settings.dry_run else ""
         else:
             self.state = State.HOLDING
             self.reason = f"the chunk came after its last target, {latency_s:.2f} s after its observation"
@@ -355,7 +358,8 @@ class Rollout:
     def _away(self) -> str:
         """Which joint is not where it was told to be, in words; empty when all are, or none was told."""
         newest = self._buffer.newest_positions()
-        if self.state is not State.FOLLOWING or self._executing is None or newest is None:
+        following = self.state is State.FOLLOWING and not self._settings.dry_run
+        if not following or self._executing is None or newest is None:
             self._tracking.clear()
             return ""
         return self._tracking.away(self._executing, newest[0], command_positions(self._embodiment, newest[1]))
@@ -420,6 +424,8 @@ class Rollout:
         A resting arm is where its last trajectory ended, up to the error of its controller: going on from
         there keeps the setpoint continuous. Further away, something else has moved it.
         """
+        if self._settings.dry_run:
+            return None
         if self._executing is not None and self._rests(now_ns):
             end, _ = self._executing.sample(now_ns)
             if np.abs(end - measured).max() > MOVED:

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
 from dreamzero_ros.embodiment.layout import command_positions
@@ -47,10 +50,28 @@ class ReplayPolicy(Policy):
     name = "replay"
     uses_history = False
 
-    def __init__(self, embodiment: Embodiment, chunks: Sequence[np.ndarray]) -> None:
+    def __init__(self, embodiment: Embodiment, chunks: Sequence[ArrayLike]) -> None:
         self._embodiment = embodiment
         self._chunks = [np.asarray(chunk, dtype=np.float64) for chunk in chunks]
         self._next = 0
+
+    @classmethod
+    def of_run(cls, embodiment: Embodiment, path: Path) -> ReplayPolicy:
+        """Reads the chunks of a run that the demo wrote.
+
+        Raises:
+            ValueError: The file cannot be read, holds no chunks, or was recorded with other joints.
+        """
+        try:
+            run = json.loads(path.read_text(encoding="utf-8"))
+            joints, chunks = tuple(run["joints"]), [chunk["targets"] for chunk in run["chunks"]]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"recording {path}: expected the run.json of a demo, got {error!r}") from error
+        if joints != embodiment.command_joints:
+            raise ValueError(f"recording {path}: expected joints {embodiment.command_joints}, got {joints}")
+        if not chunks:
+            raise ValueError(f"recording {path}: it holds no chunks")
+        return cls(embodiment, chunks)
 
     def reset(self) -> None:
         """Starts again with the first table."""

@@ -50,7 +50,7 @@ class ControlLoop:
     def __init__(self, node: Node, parameters: PolicyParameters) -> None:
         self._node = node
         self.embodiment = parameters.load()
-        self._commands = CommandBridge(node, self.embodiment)
+        self._commands = None if parameters.dry_run else CommandBridge(node, self.embodiment)
         policy, warm_latency_s = make_policy(parameters, self.embodiment)
         self.policy_name = policy.name
         self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
@@ -116,7 +116,8 @@ class ControlLoop:
         self._node.destroy_guard_condition(self._wake)
         for publisher in (self._chunks, self._observed, self._imagined):
             self._node.destroy_publisher(publisher)
-        self._commands.close()
+        if self._commands is not None:
+            self._commands.close()
 
     def fault(self, error: Exception) -> None:
         """Something unforeseen happened in a callback: the arm is stopped and the run ends."""
@@ -190,7 +191,7 @@ class ControlLoop:
             self._run.finish(Result.FAULT, f"the policy failed: {error}")
 
     def _send(self, trajectory: Trajectory | None) -> None:
-        if trajectory is not None:
+        if trajectory is not None and self._commands is not None:
             self._commands.send(trajectory)
 
     # What the operator does

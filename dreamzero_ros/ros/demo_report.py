@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.ros.interfaces import Chunk
+from dreamzero_ros.ros.messages import trajectory_of
 from dreamzero_ros.ros.recorder import Recording
 
 matplotlib.use("Agg")
@@ -37,9 +38,11 @@ def write_report(recording: Recording, folder: Path, trained: bool) -> dict[str,
     _plot_joints(recording, trace, folder / "joints.png")
     run = {
         "summary": summary,
-        "chunks": [_chunk(recording, index) for index in range(len(recording.statuses))],
+        "joints": list(recording.joints),
+        "chunks": [
+            _chunk(recording, index) for index in range(min(len(recording.statuses), len(recording.chunks)))
+        ],
         "trace": {
-            "joints": list(recording.joints),
             "time_s": trace.time_s.round(4).tolist(),
             "measured": trace.measured.round(6).tolist(),
             "commanded": [[None if np.isnan(v) else round(v, 6) for v in row] for row in trace.commanded],
@@ -67,7 +70,7 @@ def _trace(recording: Recording) -> _Trace:
     measured = np.stack([np.interp(grid_ns, stamps, column) for column in rows.T], axis=1)
     commanded = np.full_like(measured, np.nan)
     for message in recording.commands:
-        trajectory = _trajectory(message)
+        trajectory = trajectory_of(message)
         columns = [recording.joints.index(joint) for joint in trajectory.joints]
         after = grid_ns >= trajectory.start_ns
         commanded[np.ix_(after, columns)] = trajectory.sample(grid_ns[after])[0]
@@ -76,19 +79,6 @@ def _trace(recording: Recording) -> _Trace:
 
 def _first_command_ns(recording: Recording) -> int:
     return min((stamp_ns(message) for message in recording.commands), default=recording.measured_ns[0])
-
-
-def _trajectory(message: Any) -> Trajectory:
-    points = message.points
-    return Trajectory(
-        start_ns=stamp_ns(message),
-        joints=tuple(message.joint_names),
-        times_s=np.array(
-            [stamp.sec + stamp.nanosec / NS_PER_S for stamp in (p.time_from_start for p in points)]
-        ),
-        positions=np.array([point.positions for point in points]),
-        velocities=np.array([point.velocities for point in points]),
-    )
 
 
 def _summary(recording: Recording, trace: _Trace) -> dict[str, Any]:
@@ -125,7 +115,14 @@ def _chunk(recording: Recording, index: int) -> dict[str, Any]:
         "context_frames": status.context_frames,
         "computed_steps": status.computed_steps,
         "capture_interval_steps": status.capture_interval_steps,
+        "targets": _targets(recording.chunks[index]),
     }
+
+
+def _targets(chunk: Chunk) -> list[list[float]]:
+    table = np.reshape(chunk.targets, (-1, len(chunk.joint_names)))
+    rows: list[list[float]] = table.round(6).tolist()
+    return rows
 
 
 def _plot_strip(recording: Recording, start_ns: int, path: Path, note: str) -> None:

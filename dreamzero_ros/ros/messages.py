@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values of the package -> ROS messages, one pure function per message type."""
+"""Values of the package <-> ROS messages, one pure function per message type."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.policy.rollout import Command
 from dreamzero_ros.policy.worker import Dream
 from dreamzero_ros.ros.interfaces import Chunk
@@ -52,6 +53,18 @@ def trajectory_message(trajectory: Trajectory, joints: Sequence[str]) -> JointTr
         )
     ]
     return message
+
+
+def trajectory_of(message: JointTrajectory) -> Trajectory:
+    """The inverse of `trajectory_message`; every point must have velocities."""
+    points = message.points
+    return Trajectory(
+        start_ns=stamp_ns(message),
+        joints=tuple(message.joint_names),
+        times_s=np.array([duration_ns(point.time_from_start) / NS_PER_S for point in points]),
+        positions=np.array([point.positions for point in points]),
+        velocities=np.array([point.velocities for point in points]),
+    )
 
 
 def chunk_message(command: Command) -> Chunk:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from dreamzero_ros.motion.plan import Settings as MotionSettings
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
 from dreamzero_ros.policy.rollout import RolloutSettings
-from dreamzero_ros.policy.stand_ins import HoldPolicy
+from dreamzero_ros.policy.stand_ins import HoldPolicy, ReplayPolicy
 from dreamzero_ros.ros.parameters import setting
 from dreamzero_ros.ros.robot import RobotParameters
 
@@ -30,9 +31,11 @@ class PolicyParameters(RobotParameters):
 
     policy: str = setting(
         "dreamzero",
-        "What answers: the world action model, or a stand-in that asks the arm to stay.",
-        choices=("dreamzero", "hold"),
+        "What answers: the world action model, or a stand-in that asks the arm to stay or replays chunks.",
+        choices=("dreamzero", "hold", "replay"),
     )
+    recording: str = setting("", "For replay: a run.json of the demo, whose chunks are given out in order.")
+    dry_run: bool = setting(False, "Everything but commands: chunks are planned and shown, none is sent.")
     checkpoint: str = setting(
         "", "Weights in the reference release's layout: a folder, or a hub id such as owner/name."
     )
@@ -91,6 +94,7 @@ class PolicyParameters(RobotParameters):
             mode=self.mode,  # type: ignore[arg-type]
             latency_quantile=self.latency_quantile,
             margin_steps=self.margin_steps,
+            dry_run=self.dry_run,
             tracking_tolerance=arm_tolerance(embodiment, self.max_tracking_error),
             motion=MotionSettings(
                 lead_s=self.lead_s, start_tolerance=arm_tolerance(embodiment, self.max_start_distance)
@@ -120,6 +124,8 @@ def make_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple[P
     """
     if parameters.policy == "hold":
         return HoldPolicy(embodiment), 0.0
+    if parameters.policy == "replay":
+        return ReplayPolicy.of_run(embodiment, Path(parameters.recording)), 0.0
     if bool(parameters.checkpoint) == bool(parameters.random_weights):
         raise ValueError(
             "exactly one of the parameters checkpoint and random_weights must be set: checkpoint:=<folder or "

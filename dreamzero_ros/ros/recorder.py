@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,10 +47,11 @@ class Recorder(Node):
     Args:
         embodiment: The robot.
         policy_node: Name of the policy node.
+        options: As of `rclpy.node.Node`, such as context and namespace.
     """
 
-    def __init__(self, embodiment: Embodiment, policy_node: str = "policy_node") -> None:
-        super().__init__("recorder")
+    def __init__(self, embodiment: Embodiment, policy_node: str = "policy_node", **options: Any) -> None:
+        super().__init__("recorder", **options)
         self.recording = Recording(joints=embodiment.command_joints)
         self.status: PolicyStatus | None = None
         self._action = ActionClient(self, RunPolicy, f"{policy_node}/run")

@@ -320,3 +320,15 @@ def test_a_lock_stops_the_arm_and_keeps_it_stopped() -> None:
         bench.rollout.start("again")
     bench.rollout.unlock("e-stop")
     bench.rollout.start("again")
+
+
+def test_in_a_dry_run_every_trajectory_begins_at_the_measured_joints() -> None:
+    bench = Bench(dry_run=True, tracking_tolerance=0.001)
+    bench.positions = lambda: HOME
+    bench.rollout.start("pick up the cup")
+    bench.run(5)
+    assert len(bench.commands) > 2
+    assert "dry run" in bench.rollout.reason
+    for command in bench.commands:
+        np.testing.assert_array_equal(command.plan.trajectory.positions[0], HOME)
+        np.testing.assert_array_equal(command.plan.trajectory.velocities[0], 0)
