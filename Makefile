@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
+KINEMATICS := $(VENV)/.kinematics
 MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
 BENCH ?= --variant tiny
 TESTS ?= test
@@ -53,7 +54,11 @@ setup: $(READY)  ## prepare .venv only
 demo: $(READY)  ## closed loop in simulation, or on footage: make demo FOOTAGE=<folder with three videos>
 	@$(BIN)/python -m dreamzero_ros.ros.demo --embodiment $(EMBODIMENT) --chunks $(CHUNKS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(DEMO)
 
-test: $(READY)  ## the whole test suite; a part of it: make test TESTS=test/motion
+$(KINEMATICS): $(READY) requirements/kinematics.txt
+	$(PIP) install -r requirements/kinematics.txt
+	@touch $@
+
+test: $(KINEMATICS)  ## the whole test suite; a part of it: make test TESTS=test/motion
 	@$(BIN)/python -m pytest $(TESTS)
 
 lint: $(READY)  ## ruff and mypy

@@ -7,6 +7,7 @@ The map, lowest level first; imports only go down:
 - ``observation``  camera and joint messages -> ``Frame``
 - ``engine``       the world action model: transformer, caches, sampler, encoders, weights, bench
 - ``motion``       action chunk -> joint trajectory that is continuous and within limits
+- ``kinematics``   joint positions -> poses of links, from a robot description
 - ``policy``       ``reset()`` and ``infer(frame) -> ActionChunk``
 - ``sim``          a simulated arm, its controllers and its cameras
 - ``training``     the flow-matching objective

@@ -18,11 +18,12 @@ ALLOWED = {
     "embodiment": set(),
     "engine": set(),
     "motion": set(),
+    "kinematics": set(),
     "observation": {"embodiment"},
     "policy": {"embodiment", "engine", "motion", "observation"},
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
-    "ros": {"embodiment", "engine", "motion", "observation", "policy", "sim"},
+    "ros": {"embodiment", "engine", "kinematics", "motion", "observation", "policy", "sim"},
 }
 """Folder -> folders that it may import besides itself."""
 
@@ -41,6 +42,7 @@ THIRD_PARTY = {
         "rich",
     },
     "motion": {"numpy"},
+    "kinematics": {"numpy", "pinocchio"},
     "policy": {"numpy", "torch"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},

@@ -1,0 +1,5 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where joint positions put the links of a robot description; needs the optional package pinocchio.
+
+- ``chain``  poses of one link in another, for a chunk of joint positions at once
+"""
