@@ -174,7 +174,7 @@ def stand_in_statistics(embodiment: Embodiment) -> Statistics:
     limits allow within one chunk, so that random weights move the robot a little.
     """
     return Statistics(
-        state={field.name: _spread(*_range(embodiment, field)) for field in embodiment.state},
+        state={field.name: _spread(*limit_range(embodiment, field)) for field in embodiment.state},
         action={field.name: _spread(*_action_range(embodiment, field)) for field in embodiment.action},
     )
 
@@ -183,8 +183,8 @@ _STAND_IN_SHARE = 0.005
 _STAND_IN_BASE_VELOCITY = 0.05  # [m/s or rad/s]
 
 
-def _range(embodiment: Embodiment, field: StateField) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Lowest and highest value that the joint limits allow, in model units."""
+def limit_range(embodiment: Embodiment, field: StateField) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lowest and highest value of a field that the joint limits allow, each (n,) in model units."""
     ends = np.array(
         [[embodiment.limits[joint].lower, embodiment.limits[joint].upper] for joint in field.joints]
     )
@@ -204,7 +204,7 @@ def _action_range(
         if field.mapping is not None:
             reach = np.abs(field.mapping.to_model(reach) - field.mapping.to_model(np.zeros(field.size)))
     else:
-        return _range(embodiment, field)
+        return limit_range(embodiment, field)
     return -reach, reach
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dreamzero_ros.embodiment import layout
 from dreamzero_ros.embodiment.load import load
-from dreamzero_ros.embodiment.metadata import EmbodimentError, load_statistics
+from dreamzero_ros.embodiment.metadata import EmbodimentError, load_statistics, range_doubts
 from dreamzero_ros.embodiment.normalize import (
     BOUNDS,
     decode_actions,
@@ -23,7 +23,7 @@ from dreamzero_ros.embodiment.normalize import (
     normalise_state,
     stand_in_statistics,
 )
-from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.embodiment.schema import Embodiment, NormalisationMode
 
 pytestmark = pytest.mark.cpu
 
@@ -204,3 +204,32 @@ def test_a_missing_field_is_named_with_the_nearest():
     action["joint_positions"] = action.pop("joint_position")
     with pytest.raises(EmbodimentError, match=r"action\.joint_position: .*did you mean 'joint_positions'"):
         load_statistics(load("droid_franka"), found)
+
+
+@pytest.mark.parametrize("mode", BOUNDS)
+@pytest.mark.parametrize("name", ["agibot_g1", "yam", "droid_franka"])
+def test_data_that_uses_the_limits_leaves_no_doubt(name: str, mode: NormalisationMode):
+    robot = dataclasses.replace(load(name), normalisation=mode)
+    assert range_doubts(robot, stand_in_statistics(robot)) == []
+
+
+@pytest.mark.parametrize("trained", ["ratio_closed_1", "raw_closed_120", "agibot_world"])
+@pytest.mark.parametrize("chosen", ["ratio_closed_1", "raw_closed_120", "agibot_world"])
+def test_a_gripper_convention_of_another_unit_is_doubted(trained: str, chosen: str):
+    data, robot = (load("agibot_g1", {"gripper_data": choice}) for choice in (trained, chosen))
+    doubts = range_doubts(robot, stand_in_statistics(data))
+    same_unit = data.state[2].units == robot.state[2].units
+    assert len(doubts) == (0 if same_unit else 2)
+    assert all("_effector_position, idx" in doubt for doubt in doubts)
+
+
+def test_joints_in_another_order_are_doubted_with_both_ranges():
+    """Public clients disagree on whether pitch or lift comes first."""
+    robot = load("agibot_g1")
+    statistics = stand_in_statistics(robot)
+    swapped = {key: values[..., ::-1] for key, values in statistics.state["waist_position"].items()}
+    state = {**statistics.state, "waist_position": {**swapped, "q01": np.zeros((3, 2))}}
+    assert range_doubts(robot, dataclasses.replace(statistics, state=state)) == [
+        "waist_position, idx01_body_joint1: the training data runs from 0 to 1.571, "
+        "the limits of the robot file from 0 to 0.55 m"
+    ]
