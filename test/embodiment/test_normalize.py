@@ -228,7 +228,8 @@ def test_joints_in_another_order_are_doubted_with_both_ranges():
     robot = load("agibot_g1")
     statistics = stand_in_statistics(robot)
     swapped = {key: values[..., ::-1] for key, values in statistics.state["waist_position"].items()}
-    state = {**statistics.state, "waist_position": {**swapped, "q01": np.zeros((3, 2))}}
+    per_step = {key: np.stack([0.1 * values, values]) for key, values in swapped.items()}
+    state = {**statistics.state, "waist_position": per_step}
     assert range_doubts(robot, dataclasses.replace(statistics, state=state)) == [
         "waist_position, idx01_body_joint1: the training data runs from 0 to 1.571, "
         "the limits of the robot file from 0 to 0.55 m"
