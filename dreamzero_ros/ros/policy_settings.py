@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.layout import joint_actions
 from dreamzero_ros.embodiment.schema import Embodiment
-from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import load_engine, random_engine
 from dreamzero_ros.motion.plan import Settings as MotionSettings
 from dreamzero_ros.policy.base import Policy
@@ -38,6 +38,9 @@ class PolicyParameters(RobotParameters):
     dry_run: bool = setting(False, "Everything but commands: chunks are planned and shown, none is sent.")
     checkpoint: str = setting(
         "", "Weights in the reference release's layout: a folder, or a hub id such as owner/name."
+    )
+    base_checkpoint: str = setting(
+        "", "For a checkpoint that holds adapters only: the weights that they were trained on, likewise."
     )
     random_weights: str = setting(
         "", "Instead of a checkpoint: variant with random weights (tiny, wan22_5b, wan21_14b), for trials."
@@ -133,12 +136,13 @@ def make_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple[P
         )
     _require_device(parameters.device)
     dtype = getattr(torch, parameters.dtype)
-    engine = (
-        load_engine(parameters.checkpoint, parameters.device, dtype)
-        if parameters.checkpoint
-        else random_engine(parameters.random_weights, parameters.device, dtype)
-    )
-    sampler = SamplerConfig(
+    if parameters.checkpoint:
+        base = parameters.base_checkpoint or None
+        engine = load_engine(parameters.checkpoint, parameters.device, dtype, base)
+    else:
+        engine = random_engine(parameters.random_weights, parameters.device, dtype)
+    sampler = dataclasses.replace(
+        engine.sampler,
         dit_steps=DYNAMIC if parameters.dit_steps == DYNAMIC else int(parameters.dit_steps),
         guidance_scale=parameters.guidance_scale,
         seed=parameters.seed,
