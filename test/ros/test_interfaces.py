@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two packages and their interfaces, as files."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+pytestmark = pytest.mark.cpu
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted((ROOT / "msg").glob("*/*.msg")) + sorted((ROOT / "msg").glob("*/*.srv"))
+FILES += sorted((ROOT / "msg").glob("*/*.action"))
+
+
+def test_there_are_interfaces() -> None:
+    assert {path.stem for path in FILES} == {"Chunk", "PolicyStatus", "RunPolicy", "SetInstruction"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_field_has_a_comment(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    bare = [line for line in lines if line != "---" and not re.search(r"\s# \S", line)]
+    own = [
+        line for line in bare if not line.startswith("dreamzero_msgs/")
+    ]  # commented where they are defined
+    assert not own
+
+
+def test_every_interface_is_generated() -> None:
+    listed = set(
+        re.findall(r'"((?:msg|srv|action)/\w+\.\w+)"', (ROOT / "msg" / "CMakeLists.txt").read_text())
+    )
+    assert listed == {path.relative_to(ROOT / "msg").as_posix() for path in FILES}
+
+
+def test_versions_agree() -> None:
+    versions = {
+        "package.xml": ElementTree.parse(ROOT / "package.xml").findtext("version"),
+        "msg/package.xml": ElementTree.parse(ROOT / "msg" / "package.xml").findtext("version"),
+        "setup.py": _first(r'version="([^"]+)"', ROOT / "setup.py"),
+        "msg/pyproject.toml": _first(r'^version = "([^"]+)"', ROOT / "msg" / "pyproject.toml"),
+    }
+    assert len(set(versions.values())) == 1, versions
+
+
+def test_every_command_has_its_module() -> None:
+    commands = re.findall(r'f"[\w-]+ = \{NAME\}\.([\w.]+):main"', (ROOT / "setup.py").read_text())
+    assert len(commands) >= 5
+    for module in commands:
+        assert (ROOT / "dreamzero_ros" / f"{module.replace('.', '/')}.py").is_file(), module
+
+
+def test_colcon_sees_both_packages() -> None:
+    if shutil.which("colcon") is None:
+        pytest.skip("colcon is not installed")
+    listed = subprocess.run(
+        ["colcon", "list", "--names-only"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert set(listed.stdout.split()) == {"dreamzero_msgs", "dreamzero_ros"}
+
+
+def test_every_source_file_names_its_licence() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    kinds = {".py", ".yaml", ".toml", ".xml", ".cfg", ".txt"}
+    bare = [
+        name
+        for name in tracked.split()
+        if Path(name).suffix in kinds
+        and not name.startswith(("test/goldens/", "requirements/"))
+        and "SPDX-License-Identifier: Apache-2.0" not in (ROOT / name).read_text()[:400]
+    ]
+    assert not bare
+
+
+def _first(pattern: str, path: Path) -> str:
+    found = re.search(pattern, path.read_text(), re.MULTILINE)
+    assert found is not None, f"{path}: no {pattern}"
+    return found.group(1)

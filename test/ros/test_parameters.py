@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters: declared from one dataclass, shown in one file, refused in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.exceptions import ParameterException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from dreamzero_ros.ros.footage_node import FootageParameters
+from dreamzero_ros.ros.isolation import free_domain
+from dreamzero_ros.ros.parameters import declare
+from dreamzero_ros.ros.policy_settings import PolicyParameters
+from dreamzero_ros.ros.sim_node import SimParameters
+
+pytestmark = pytest.mark.ros
+
+FILE = Path(__file__).parents[2] / "config" / "policy_node.yaml"
+KINDS = (PolicyParameters, SimParameters, FootageParameters)
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[Context]:
+    made = Context()
+    rclpy.init(context=made, domain_id=free_domain())
+    yield made
+    rclpy.shutdown(context=made)
+
+
+def node(context: Context, **values: object) -> Node:
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    return Node("anything", context=context, parameter_overrides=overrides)
+
+
+def defaults(kind: type) -> dict[str, object]:
+    return dataclasses.asdict(kind())
+
+
+def test_the_file_shows_every_parameter_with_its_default() -> None:
+    shown = yaml.safe_load(FILE.read_text())["/**/policy_node"]["ros__parameters"]
+    assert shown == {"autostart": False, **defaults(PolicyParameters)}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_overrides_the_defaults_hold(kind: type, context: Context) -> None:
+    made = node(context)
+    assert declare(made, kind) == kind()
+    for name in defaults(kind):
+        descriptor = made.describe_parameter(name)
+        assert len(descriptor.description) > 10 and descriptor.read_only
+    made.destroy_node()
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"policy": "hol"}, "policy: got 'hol', expected one of dreamzero, hold"),
+        ({"margin_steps": 99}, "margin_steps out of range"),
+        ({"lead_s": 0.0}, "lead_s out of range"),
+        ({"lead_s": 1}, "lead_s"),
+        ({"dit_steps": "9"}, "dit_steps"),
+    ],
+)
+def test_what_does_not_fit_is_refused(values: dict[str, object], words: str, context: Context) -> None:
+    made = node(context, **values)
+    with pytest.raises((ValueError, ParameterException), match=words):
+        declare(made, PolicyParameters)
+    made.destroy_node()
+
+
+def test_a_running_node_refuses_changes(context: Context) -> None:
+    made = node(context)
+    declare(made, PolicyParameters)
+    result = made.set_parameters([Parameter("margin_steps", value=3)])[0]
+    assert not result.successful
+    made.destroy_node()
+
+
+def test_parameters_of_the_robot_file() -> None:
+    robot = SimParameters(embodiment_parameters=["", "arm=fr3"]).load()
+    assert robot.command_joints[0] == "fr3_joint1"
+    with pytest.raises(ValueError, match="got 'arm', expected key=value"):
+        SimParameters(embodiment_parameters=["arm"]).load()
