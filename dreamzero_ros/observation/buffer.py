@@ -84,12 +84,14 @@ class _Stream(Generic[_Item]):
         self.stamps: list[int] = []
         self.items: list[_Item] = []
         self.received = self.replaced = self.restarts = 0
+        self.left_ns = 0  # newest stamp before the last restart
 
     def add(self, stamp_ns: int, item: _Item) -> Added:
         self.received += 1
         restarted = bool(self.stamps) and stamp_ns < self.stamps[-1] - self.span_ns
         if restarted:
             self.restarts += 1
+            self.left_ns = self.stamps[-1]
             self.clear()
         place = bisect_left(self.stamps, stamp_ns)
         if place < len(self.stamps) and self.stamps[place] == stamp_ns:
@@ -216,7 +218,7 @@ class ObservationBuffer:
         if images not in (1, len(self._offsets_ns)):
             raise ValueError(f"images: expected 1 or {len(self._offsets_ns)}, got {images}")
         for name, stream in self._streams().items():
-            stale = self._stale(name, stream.stamps, now_ns)
+            stale = self._stale(name, stream, now_ns)
             if stale is not None:
                 return stale
         stamp_ns = min(stream.stamps[-1] for stream in self._cameras.values())
@@ -233,14 +235,19 @@ class ObservationBuffer:
             return positions
         return _Picked(stamp_ns=stamp_ns, images=chosen, image_stamps_ns=stamps, positions=positions)
 
-    def _stale(self, name: str, stamps: Sequence[int], now_ns: int) -> Missing | None:
+    def _stale(
+        self, name: str, stream: _Stream[NDArray[np.uint8]] | _Stream[NDArray[np.float64]], now_ns: int
+    ) -> Missing | None:
         what, item = _words(name)
-        if not stamps:
+        if not stream.stamps:
             return Missing(name, f"{what}: no {item} yet")
-        age_ns = now_ns - stamps[-1]
+        newest_ns = stream.stamps[-1]
+        age_ns = now_ns - newest_ns
         limit = f"the limit is {_ms(self._max_age_ns)}"
         if age_ns > self._max_age_ns:
-            return Missing(name, f"{what}: newest {item} is {_ms(age_ns)} old, {limit}")
+            back_ns = stream.left_ns - newest_ns
+            jump = f"; its stamps jumped back by {_ms(back_ns)}: compare the clocks" if back_ns > 0 else ""
+            return Missing(name, f"{what}: newest {item} is {_ms(age_ns)} old, {limit}{jump}")
         if age_ns < -self._max_age_ns:
             ahead = f"newest {item} is stamped {_ms(-age_ns)} in the future, {limit}"
             return Missing(name, f"{what}: {ahead}; compare the clocks")

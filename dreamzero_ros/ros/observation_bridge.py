@@ -13,7 +13,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
-from dreamzero_ros.observation.buffer import JOINT_STATES, Added, ObservationBuffer
+from dreamzero_ros.observation.buffer import JOINT_STATES, ObservationBuffer
 from dreamzero_ros.observation.decode import (
     Converter,
     ObservationError,
@@ -27,8 +27,6 @@ from dreamzero_ros.ros.side_node import SideNode
 
 Notes = dict[str, str]
 """By stream: what is wrong with its messages, in words. An entry goes with the next good message."""
-
-CLOCK_JUMPED = "its stamps jumped back: the clock was reset or a recording looped"
 
 
 class JointStateIntake:
@@ -51,8 +49,8 @@ class JointStateIntake:
         except ObservationError as error:
             self._notes[JOINT_STATES] = str(error)
             return
-        added = self._buffer.add_joint_state(stamp_ns(message), positions)
-        _note(self._notes, JOINT_STATES, added)
+        self._buffer.add_joint_state(stamp_ns(message), positions)
+        self._notes.pop(JOINT_STATES, None)
 
 
 class CameraIntake:
@@ -101,7 +99,8 @@ class CameraIntake:
             return
         self._state_resize(camera, topic, image)
         fitted = fit(image, camera.width, camera.height, camera.fit)
-        _note(self._notes, camera.name, self._buffer.add_image(camera.name, stamp_ns(message), fitted))
+        self._buffer.add_image(camera.name, stamp_ns(message), fitted)
+        self._notes.pop(camera.name, None)
         self._on_image()
 
     def _state_resize(self, camera: Camera, topic: str, image: NDArray[np.uint8]) -> None:
@@ -112,13 +111,6 @@ class CameraIntake:
                 f"{topic}: images of {width}x{height} are brought to "
                 f"{camera.width}x{camera.height} ({camera.fit})"
             )
-
-
-def _note(notes: Notes, stream: str, added: Added) -> None:
-    if added is Added.RESTARTED:
-        notes[stream] = CLOCK_JUMPED
-    else:
-        notes.pop(stream, None)
 
 
 def _cv_bridge() -> Converter | None:

@@ -244,6 +244,8 @@ def test_a_clock_that_jumps_back_restarts_the_stream():
     buffer = filled(events, max_age_s=0.3)
     assert add(buffer, (CAMERAS[0], START_NS)) is Added.RESTARTED
     assert "in the future" in buffer.frame(1, "wave", START_NS).reason
+    reason = buffer.frame(1, "wave", START_NS + 4000 * MS).reason
+    assert CAMERAS[0] in reason and "jumped back by" in reason
     for event in events[1:]:
         add(buffer, event)
     assert {name: counts.restarts for name, counts in buffer.counts().items()} == dict.fromkeys(
