@@ -64,6 +64,7 @@ class ControlLoop:
         self._rollout.pacing.record(warm_latency_s)
         self._last = LastCall()
         self._asked_age_s = 0.0
+        self._executed_ns = -1
         self._chunks = node.create_publisher(Chunk, "~/chunk", qos.REPORT)
         self._observed = node.create_publisher(Image, "~/observed/image", qos.REPORT)
         self._imagined = node.create_publisher(Image, "~/imagined/image", qos.REPORT)
@@ -154,8 +155,9 @@ class ControlLoop:
 
     def _take(self, item: Answer | Dream) -> None:
         if isinstance(item, Dream):
-            for message in dream_messages(item):
-                self._imagined.publish(message)
+            if item.chunk.stamp_ns == self._executed_ns:  # else nobody will act on it
+                for message in dream_messages(item):
+                    self._imagined.publish(message)
         elif item.error is not None:
             self._refuse(item.serial, item.error)
         else:
@@ -171,6 +173,7 @@ class ControlLoop:
             return
         if command is None:
             return
+        self._executed_ns = chunk.stamp_ns
         self._send(command.plan.trajectory)
         self._chunks.publish(chunk_message(command))
         self._last = LastCall(

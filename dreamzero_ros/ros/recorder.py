@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from dreamzero_ros.embodiment.schema import Embodiment
-from dreamzero_ros.observation.decode import decode_image, joint_positions, stamp_ns
+from dreamzero_ros.observation.decode import ObservationError, decode_image, joint_positions, stamp_ns
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, RunPolicy
 from dreamzero_ros.ros.qos import COMMAND, REPORT, SENSOR
 
@@ -90,8 +90,12 @@ class Recorder(Node):
         self.recording.result = future.result().result
 
     def _take_joints(self, message: JointState) -> None:
+        try:
+            positions = joint_positions(message, self.recording.joints, "joint_states")
+        except ObservationError:  # the status of the policy node says it
+            return
         self.recording.measured_ns.append(stamp_ns(message))
-        self.recording.measured.append(joint_positions(message, self.recording.joints, "joint_states"))
+        self.recording.measured.append(positions)
 
     def _take_status(self, message: PolicyStatus) -> None:
         self.status = message
