@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot played by the test process: cameras, joint states, and controllers that follow exactly."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from ros_graph import Graph
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from dreamzero_ros.embodiment.schema import Camera, Embodiment
+from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.ros.messages import image_message, joint_state_message, trajectory_of
+from dreamzero_ros.ros.qos import COMMAND, SENSOR
+
+JOINT_STATES = "joint_states"
+CAMERA_RATE_HZ, JOINT_RATE_HZ = 15, 100
+
+Fault = Callable[[Any], Any]
+"""Takes the good message of a stream and returns what is published instead; None: nothing."""
+
+
+class Robot(Node):
+    """Publishes good messages on a thread of its own until a test spoils a stream.
+
+    Args:
+        graph: The graph that it is part of.
+        embodiment: The robot file.
+        namespace: Of all topics.
+        topics: By camera, or `JOINT_STATES`: where a stream goes if not to its default topic.
+    """
+
+    def __init__(
+        self, graph: Graph, embodiment: Embodiment, namespace: str = "", topics: Mapping[str, str] = {}
+    ) -> None:
+        super().__init__("robot", context=graph.context, namespace=namespace)
+        self.faults: dict[str, Fault] = {}
+        """By stream."""
+        self._robot = embodiment
+        self._executing: dict[tuple[str, ...], Trajectory] = {}
+        self._images = 0
+        self._joint_states = self.create_publisher(
+            JointState, topics.get(JOINT_STATES, "joint_states"), SENSOR
+        )
+        self._cameras = {
+            camera: self.create_publisher(
+                CompressedImage if camera.compressed else Image,
+                topics.get(camera.name, camera.topic),
+                SENSOR,
+            )
+            for camera in embodiment.cameras
+        }
+        for controller in embodiment.controllers:
+            topic = f"{controller.name}/joint_trajectory"
+            self.create_subscription(JointTrajectory, topic, partial(self._obey, controller.joints), COMMAND)
+        self.create_timer(1 / JOINT_RATE_HZ, self._publish_joints)
+        self.create_timer(1 / CAMERA_RATE_HZ, self._publish_images)
+        self._executor = SingleThreadedExecutor(context=graph.context)
+        self._executor.add_node(self)
+        self._leaving = threading.Event()
+        self._thread = threading.Thread(target=self._spin)
+
+    def positions(self, now_ns: int) -> dict[str, float]:
+        """Where every joint is [rad or m]."""
+        found = dict(self._robot.start_pose)
+        for joints, trajectory in self._executing.items():
+            found |= zip(joints, trajectory.sample(now_ns)[0].tolist(), strict=True)
+        return found
+
+    def __enter__(self) -> Robot:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leaving.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self.destroy_node()
+
+    def _spin(self) -> None:
+        while not self._leaving.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def _obey(self, joints: tuple[str, ...], message: JointTrajectory) -> None:
+        self._executing[joints] = trajectory_of(message)
+
+    def _publish_joints(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        positions = self.positions(now_ns)
+        message = joint_state_message(list(positions), list(positions.values()), now_ns)
+        self._publish(JOINT_STATES, self._joint_states, message)
+
+    def _publish_images(self) -> None:
+        now_ns = self.get_clock().now().nanoseconds
+        self._images += 1
+        for camera, publisher in self._cameras.items():
+            self._publish(camera.name, publisher, self._image(camera, now_ns))
+
+    def _publish(self, stream: str, publisher: Any, message: Any) -> None:
+        message = self.faults.get(stream, lambda good: good)(message)
+        if message is not None:
+            publisher.publish(message)
+
+    def _image(self, camera: Camera, now_ns: int) -> Image | CompressedImage:
+        """A pattern that wanders."""
+        rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.uint8)
+        picture = np.stack([rows, columns, rows + columns], axis=-1) + np.uint8(self._images % 256)
+        message = image_message(picture, now_ns, camera.name)
+        if not camera.compressed:
+            return message
+        _, data = cv2.imencode(".jpg", picture)
+        return CompressedImage(header=message.header, format="jpeg", data=data.tobytes())

@@ -1,0 +1,233 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A ROS graph of processes in a domain of its own, and an operator that calls, watches and waits."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Duration
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.task import Future
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy, SetInstruction
+from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.messages import trajectory_of
+from dreamzero_ros.ros.processes import Processes
+from dreamzero_ros.ros.qos import REPORT
+from dreamzero_ros.ros.recorder import Recorder
+
+PATIENCE_S = 60.0
+"""Longest wait for anything [s]; machines that run tests may be slow."""
+
+TINY = {"random_weights": "tiny", "device": "cpu", "dtype": "float32"}
+"""Parameters of a policy node that runs anywhere."""
+
+Found = TypeVar("Found")
+
+
+class Graph:
+    """Processes in a free domain, and a context of the test process in the same domain.
+
+    Processes see no GPU, so that a test means the same on every machine.
+
+    Args:
+        folder: For the logs.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.domain = free_domain()
+        self.environment = graph_environment(self.domain, str(folder)) | {"CUDA_VISIBLE_DEVICES": ""}
+        self.processes = Processes(self.environment, folder)
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=self.domain)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self._process_ids: list[int] = []
+
+    def start(self, node: str, *arguments: str, name: str = "", **parameters: object) -> None:
+        """Starts a node of the package: ROS arguments such as a remapping as they are, parameters by name."""
+        pairs = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_yaml(value)}")]
+        module = f"dreamzero_ros.ros.{node}"
+        process = self.processes.start(name or node, module, ["--ros-args", *pairs, *arguments])
+        self._process_ids.append(process.pid)
+
+    def log(self, name: str) -> str:
+        """What a process has written so far."""
+        return self.processes.log(name).read_text(errors="replace")
+
+    def shared_memory(self) -> set[Path]:
+        """Segments in which the running processes hold messages, theirs and those of the test process."""
+        return set().union(*map(segments, self._process_ids))
+
+    def wait(self, done: Callable[[], Found], what: str, seconds: float = PATIENCE_S) -> Found:
+        """Handles messages until `done` gives something true, and returns that."""
+        __tracebackhide__ = True
+        limit = time.monotonic() + seconds
+        while not (found := done()):
+            ended = self.processes.ended()
+            assert ended is None, f"{ended} ended while this was awaited: {what}\n{self.log(ended)}"
+            assert time.monotonic() < limit, f"not within {seconds:.0f} s: {what}"
+            self.executor.spin_once(timeout_sec=0.1)
+        return found
+
+    def spend(self, seconds: float) -> None:
+        """Handles messages for a while."""
+        limit = time.monotonic() + seconds
+        self.wait(lambda: time.monotonic() > limit, "time to pass", seconds + 1)
+
+    def __enter__(self) -> Graph:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.processes.stop()
+        self.executor.shutdown()
+        rclpy.shutdown(context=self.context)
+
+
+class Operator(Recorder):
+    """Records everything, and does what a person can do to the policy node."""
+
+    def __init__(
+        self, graph: Graph, embodiment: Embodiment, policy_node: str = "policy_node", namespace: str = ""
+    ) -> None:
+        super().__init__(embodiment, policy_node, context=graph.context, namespace=namespace)
+        self.reports: list[PolicyStatus] = []
+        """Every status, in order of arrival."""
+        self.diagnostics: list[DiagnosticArray] = []
+        self._graph = graph
+        self._policy_node = policy_node
+        self._runs = ActionClient(self, RunPolicy, f"{policy_node}/run")
+        self.create_subscription(PolicyStatus, f"{policy_node}/status", self.reports.append, REPORT)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, REPORT)
+        graph.executor.add_node(self)
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+        """Calls a service of the policy node."""
+        client = self.create_client(kind, f"{self._policy_node}/{name}")
+        self._graph.wait(client.service_is_ready, f"service {name}")
+        answer = self._wait(client.call_async(kind.Request(**fields)), f"answer of {name}")
+        self.destroy_client(client)
+        return answer
+
+    def transition(self, number: int) -> bool:
+        """A lifecycle transition by its number in lifecycle_msgs/Transition; returns whether it succeeded."""
+        return self.call(ChangeState, "change_state", transition=Transition(id=number)).success
+
+    def lifecycle(self) -> str:
+        """The lifecycle state."""
+        return self.call(GetState, "get_state").current_state.label
+
+    def set_instruction(self, text: str) -> SetInstruction.Response:
+        return self.call(SetInstruction, "set_instruction", instruction=text)
+
+    def reset(self) -> Trigger.Response:
+        return self.call(Trigger, "reset")
+
+    def pause(self, stop: bool) -> SetBool.Response:
+        """Pauses, or goes on."""
+        return self.call(SetBool, "pause", data=stop)
+
+    def run(self, instruction: str, time_limit_s: int = 0) -> Run:
+        """Sends a goal and waits until it is accepted."""
+        self._graph.wait(self._runs.server_is_ready, "run action")
+        goal = RunPolicy.Goal(instruction=instruction, time_limit=Duration(sec=time_limit_s))
+        handle = self._wait(self._runs.send_goal_async(goal), "answer to the goal")
+        assert handle.accepted
+        return Run(self._graph, handle)
+
+    def await_report(
+        self, holds: Callable[[PolicyStatus], bool], what: str, reports: int = 0
+    ) -> PolicyStatus:
+        """The next status for which something holds; `reports` bounds how many may come before it."""
+        first = len(self.reports)
+
+        def found() -> PolicyStatus | None:
+            new = self.reports[first:]
+            if reports:
+                words = [(report.state, report.reason) for report in new[:reports]]
+                assert len(new) <= reports or any(map(holds, new[:reports])), f"not {what}, but {words}"
+            return next(filter(holds, new), None)
+
+        return self._graph.wait(found, what)
+
+    def await_following(self) -> PolicyStatus:
+        """The next status of an arm that moves."""
+        return self.await_report(lambda report: report.state == PolicyStatus.FOLLOWING, "FOLLOWING")
+
+    def trajectories(self, since: int = 0) -> dict[tuple[str, ...], list[Trajectory]]:
+        """What each controller was sent, by its joints, from a length of `recording.commands` on."""
+        return by_controller(self.recording.commands[since:])
+
+    def _wait(self, future: Future, what: str) -> Any:
+        self._graph.wait(future.done, what)
+        return future.result()
+
+
+class Run:
+    """An accepted goal."""
+
+    def __init__(self, graph: Graph, handle: ClientGoalHandle) -> None:
+        self._graph = graph
+        self._handle = handle
+        self._result = handle.get_result_async()
+
+    def cancel(self) -> None:
+        """Asks for the end of the run."""
+        self._handle.cancel_goal_async()
+
+    def result(self) -> RunPolicy.Result:
+        """Waits for the end of the run."""
+        self._graph.wait(self._result.done, "result of the run")
+        return self._result.result().result
+
+
+def segments(process_id: int | str) -> set[Path]:
+    """Shared memory in which a process holds messages; that of ports, which all share, is left out."""
+    maps = Path(f"/proc/{process_id}/maps").read_text()
+    return {Path(path) for path in re.findall(r"/dev/shm/fastrtps_[0-9a-f]{16}\b", maps)}
+
+
+def by_controller(commands: Iterable[JointTrajectory]) -> dict[tuple[str, ...], list[Trajectory]]:
+    """Trajectories by the joints that they name, in order."""
+    found = defaultdict(list)
+    for message in commands:
+        found[tuple(message.joint_names)].append(trajectory_of(message))
+    return dict(found)
+
+
+def assert_continuous(trajectories: list[Trajectory]) -> None:
+    """Each begins where the one before is at that time, with its velocity."""
+    for index, (old, new) in enumerate(pairwise(trajectories)):
+        for name, one, other in zip(
+            ("position", "velocity"), old.sample(new.start_ns), new.sample(new.start_ns), strict=True
+        ):
+            np.testing.assert_allclose(other, one, atol=1e-6, err_msg=f"{name} at the start of {index + 1}")
+
+
+def assert_at_rest_in_the_end(trajectory: Trajectory) -> None:
+    """Silence of the sender after it means a standing arm."""
+    np.testing.assert_array_equal(trajectory.velocities[-1], 0.0)
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
