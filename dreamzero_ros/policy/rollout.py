@@ -122,7 +122,7 @@ class _Session:
     captured_ns: int = 0
     """Capture time of the last call [ns]."""
     covered_until_ns: int = 0
-    """When the last target that was sent is due [ns]."""
+    """When the last target that was sent is due [ns]; 0 before the first chunk, which cannot be late."""
 
 
 class Rollout:
@@ -406,7 +406,7 @@ class Rollout:
 
     def _count(self, made: Plan, latency_s: float, now_ns: int) -> None:
         counters = self.counters
-        late = counters.chunks > 0 and now_ns > self._session.covered_until_ns
+        late = 0 < self._session.covered_until_ns < now_ns
         if late and self._settings.mode == "asynchronous":
             counters.deadline_misses += 1
         counters.chunks += 1

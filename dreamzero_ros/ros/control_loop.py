@@ -25,7 +25,7 @@ from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
 from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
-from dreamzero_ros.ros.run_action import Result, RunAction
+from dreamzero_ros.ros.run_action import Result, RunAction, Runner
 from dreamzero_ros.ros.status import LastCall, stages, status_message
 
 WATCH_PERIOD_S = 0.02
@@ -47,7 +47,7 @@ class ControlLoop:
         ValueError: Robot file, checkpoint or parameters cannot be used; says what to change.
     """
 
-    def __init__(self, node: Node, parameters: PolicyParameters) -> None:
+    def __init__(self, node: Node, parameters: PolicyParameters, run: RunAction) -> None:
         self._node = node
         self.embodiment = parameters.load()
         self._commands = None if parameters.dry_run else CommandBridge(node, self.embodiment)
@@ -74,7 +74,8 @@ class ControlLoop:
             policy, self._deliver, lambda: self._imagined.get_subscription_count() > 0
         )
         self._started = False
-        self._run = RunAction(node, self._begin_run, self._end_run, self._fill_result)
+        self._run = run
+        run.serve(Runner(self._begin_run, self._end_run, self._fill_result))
         self._services = [
             node.create_service(SetInstruction, "~/set_instruction", self._set_instruction),
             node.create_service(Trigger, "~/reset", self._reset),
@@ -110,7 +111,7 @@ class ControlLoop:
     def close(self) -> None:
         """Frees the policy and everything on the node."""
         self.stop("shut down")
-        self._run.close()
+        self._run.serve(None)
         for service in self._services:
             self._node.destroy_service(service)
         self._worker.close()

@@ -13,6 +13,7 @@ from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.parameters import declare
 from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.qos import REPORT
+from dreamzero_ros.ros.run_action import RunAction
 from dreamzero_ros.ros.status import diagnostics, inactive_message
 
 STATUS_PERIOD_S = 0.1
@@ -27,6 +28,7 @@ class PolicyNode(ManagedNode):
         self._settings = declare(self, PolicyParameters)
         self._status = self.create_publisher(PolicyStatus, "~/status", REPORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", REPORT)
+        self._run = RunAction(self)
         self._loop: ControlLoop | None = None
         self._inactive = "not configured"
         self._newest = self._make_status()
@@ -35,7 +37,7 @@ class PolicyNode(ManagedNode):
 
     def _setup(self) -> None:
         try:
-            self._loop = ControlLoop(self, self._settings)
+            self._loop = ControlLoop(self, self._settings, self._run)
         except Exception as error:
             self._inactive = f"configure failed: {error}"
             raise

@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.observation.decode import ObservationError, decode_image, joint_positions, stamp_ns
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, RunPolicy
-from dreamzero_ros.ros.qos import COMMAND, REPORT, SENSOR
+from dreamzero_ros.ros.qos import REPORT, SENSOR
 
 Picture = tuple[int, NDArray[np.uint8]]
 """Stamp [ns, ROS clock] and (H, W, 3) RGB."""
@@ -60,7 +60,7 @@ class Recorder(Node):
         self.create_subscription(JointState, "joint_states", self._take_joints, SENSOR)
         for controller in embodiment.controllers:
             topic = f"{controller.name}/joint_trajectory"
-            self.create_subscription(JointTrajectory, topic, keep.commands.append, COMMAND)
+            self.create_subscription(JointTrajectory, topic, keep.commands.append, REPORT)
         self.create_subscription(Chunk, f"{policy_node}/chunk", keep.chunks.append, REPORT)
         self.create_subscription(PolicyStatus, f"{policy_node}/status", self._take_status, REPORT)
         for name, pictures in (("observed", keep.observed), ("imagined", keep.imagined)):

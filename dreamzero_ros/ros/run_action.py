@@ -17,8 +17,21 @@ from dreamzero_ros.ros.messages import duration_ns
 Result = RunPolicy.Result
 
 
+@dataclass(frozen=True)
+class Runner:
+    """What runs are made of."""
+
+    begin: Callable[[str], None]
+    """Begins a run with an instruction; raises ValueError with the reason when it cannot."""
+    end: Callable[[str], None]
+    """Ends the run for a reason."""
+    fill: Callable[[Result], None]
+    """Writes the run's counters into a result."""
+
+
 @dataclass
 class _Run:
+    runner: Runner
     handle: ServerGoalHandle
     ended: Future
     until_ns: int | None
@@ -28,33 +41,22 @@ class _Run:
 class RunAction:
     """Serves `~/run`: starts a run per goal, and ends it by time limit, cancel, a newer goal or a fault.
 
+    It lives as long as its node, so that a goal is answered in every state, and a result still goes
+    out after the work has ended.
+
     Args:
         node: Serves the action.
-        begin: Begins a run with an instruction; raises ValueError with the reason when it cannot.
-        end: Ends the run for a reason.
-        fill: Writes the run's counters into a result.
     """
 
-    def __init__(
-        self,
-        node: Node,
-        begin: Callable[[str], None],
-        end: Callable[[str], None],
-        fill: Callable[[Result], None],
-    ) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._begin = begin
-        self._end = end
-        self._fill = fill
+        self._runner: Runner | None = None
         self._run: _Run | None = None
-        self._server = ActionServer(
-            node, RunPolicy, "~/run", self._execute, cancel_callback=lambda _: CancelResponse.ACCEPT
-        )
+        ActionServer(node, RunPolicy, "~/run", self._execute, cancel_callback=lambda _: CancelResponse.ACCEPT)
 
-    @property
-    def active(self) -> bool:
-        """Whether a goal is being executed."""
-        return self._run is not None
+    def serve(self, runner: Runner | None) -> None:
+        """Goals go to the runner from now on; without one they are refused."""
+        self._runner = runner
 
     def watch(self, now_ns: int) -> None:
         """Ends the run when its client canceled it or its time is over; to be called often."""
@@ -72,8 +74,8 @@ class RunAction:
         if run is None:
             return
         result = Result(outcome=outcome, reason=reason)
-        self._fill(result)
-        self._end(reason)
+        run.runner.fill(result)
+        run.runner.end(reason)
         run.ended.set_result(result)
 
     def publish_feedback(self, status: PolicyStatus) -> None:
@@ -81,21 +83,19 @@ class RunAction:
         if self._run is not None:
             self._run.handle.publish_feedback(RunPolicy.Feedback(status=status))
 
-    def close(self) -> None:
-        """Ends the server."""
-        self._server.destroy()
-
     async def _execute(self, handle: ServerGoalHandle) -> Result:
         self.finish(Result.PREEMPTED, "a newer goal took over")
-        goal = handle.request
+        goal, runner = handle.request, self._runner
         try:
-            self._begin(goal.instruction)
+            if runner is None:
+                raise ValueError("the node is not configured: configure and activate it first")
+            runner.begin(goal.instruction)
         except ValueError as error:
             handle.abort()
             return Result(outcome=Result.FAULT, reason=str(error))
         limit_ns = duration_ns(goal.time_limit)
         now_ns = self._node.get_clock().now().nanoseconds
-        self._run = _Run(handle, Future(), now_ns + limit_ns if limit_ns else None)
+        self._run = _Run(runner, handle, Future(), now_ns + limit_ns if limit_ns else None)
         result = await self._run.ended
         if result.outcome == Result.SUCCEEDED:
             handle.succeed()

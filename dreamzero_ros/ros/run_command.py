@@ -15,8 +15,9 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
 from rclpy.utilities import remove_ros_args
 
-from dreamzero_ros.ros.interfaces import RunPolicy
+from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
 from dreamzero_ros.ros.messages import duration_message
+from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.status import NAMES
 
 INTERRUPTED = 130
@@ -30,7 +31,7 @@ EXIT_CODES = {
 
 
 class RunClient(Node):
-    """Sends one goal and prints every change of state or reason.
+    """Prints every change of state or reason of a policy node, and holds the client of its run action.
 
     Args:
         policy_node: Name of the policy node, relative to the namespace.
@@ -40,10 +41,16 @@ class RunClient(Node):
         super().__init__("run_policy")
         self.action = ActionClient(self, RunPolicy, f"{policy_node}/run")
         self._said = ""
+        self._active = False
+        self.create_subscription(PolicyStatus, f"{policy_node}/status", self._take, REPORT)
 
-    def say(self, feedback: RunPolicy.Impl.FeedbackMessage) -> None:
-        """Prints the status where it differs from the last one."""
-        status = feedback.feedback.status
+    @property
+    def ready(self) -> bool:
+        """Whether the policy node takes goals."""
+        return self._active and self.action.server_is_ready()
+
+    def _take(self, status: PolicyStatus) -> None:
+        self._active = status.state != PolicyStatus.INACTIVE
         text = f"{NAMES[status.state]}: {status.reason}" if status.reason else NAMES[status.state]
         if text != self._said:
             print(f"[{status.chunks} chunks] {text}", flush=True)
@@ -86,12 +93,11 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
 
 def _run(client: RunClient, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:
     goal = RunPolicy.Goal(instruction=options.instruction, time_limit=duration_message(options.time_limit))
-    if not client.action.server_is_ready():
-        print(f"waiting for {options.node}", flush=True)
+    print(f"waiting for {options.node}", flush=True)
     try:
-        while not client.action.server_is_ready():
+        while not client.ready:
             executor.spin_once(timeout_sec=0.2)
-        handle = _wait(executor, client.action.send_goal_async(goal, feedback_callback=client.say))
+        handle = _wait(executor, client.action.send_goal_async(goal))
     except KeyboardInterrupt:
         return INTERRUPTED
     ended = handle.get_result_async()

@@ -41,6 +41,15 @@ PATIENCE_S = 60.0
 TINY = {"random_weights": "tiny", "device": "cpu", "dtype": "float32"}
 """Parameters of a policy node that runs anywhere."""
 
+SERVICES = {
+    "change_state": ChangeState,
+    "get_state": GetState,
+    "set_instruction": SetInstruction,
+    "reset": Trigger,
+    "pause": SetBool,
+}
+"""Of the policy node."""
+
 Found = TypeVar("Found")
 
 
@@ -115,37 +124,37 @@ class Operator(Recorder):
         """Every status, in order of arrival."""
         self.diagnostics: list[DiagnosticArray] = []
         self._graph = graph
-        self._policy_node = policy_node
+        self._service_clients = {
+            name: self.create_client(kind, f"{policy_node}/{name}") for name, kind in SERVICES.items()
+        }
         self._runs = ActionClient(self, RunPolicy, f"{policy_node}/run")
         self.create_subscription(PolicyStatus, f"{policy_node}/status", self.reports.append, REPORT)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, REPORT)
         graph.executor.add_node(self)
 
-    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+    def call(self, name: str, **fields: Any) -> Any:
         """Calls a service of the policy node."""
-        client = self.create_client(kind, f"{self._policy_node}/{name}")
+        client = self._service_clients[name]
         self._graph.wait(client.service_is_ready, f"service {name}")
-        answer = self._wait(client.call_async(kind.Request(**fields)), f"answer of {name}")
-        self.destroy_client(client)
-        return answer
+        return self._wait(client.call_async(SERVICES[name].Request(**fields)), f"answer of {name}")
 
     def transition(self, number: int) -> bool:
         """A lifecycle transition by its number in lifecycle_msgs/Transition; returns whether it succeeded."""
-        return self.call(ChangeState, "change_state", transition=Transition(id=number)).success
+        return self.call("change_state", transition=Transition(id=number)).success
 
     def lifecycle(self) -> str:
         """The lifecycle state."""
-        return self.call(GetState, "get_state").current_state.label
+        return self.call("get_state").current_state.label
 
     def set_instruction(self, text: str) -> SetInstruction.Response:
-        return self.call(SetInstruction, "set_instruction", instruction=text)
+        return self.call("set_instruction", instruction=text)
 
     def reset(self) -> Trigger.Response:
-        return self.call(Trigger, "reset")
+        return self.call("reset")
 
     def pause(self, stop: bool) -> SetBool.Response:
         """Pauses, or goes on."""
-        return self.call(SetBool, "pause", data=stop)
+        return self.call("pause", data=stop)
 
     def run(self, instruction: str, time_limit_s: int = 0) -> Run:
         """Sends a goal and waits until it is accepted."""

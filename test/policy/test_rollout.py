@@ -247,6 +247,7 @@ def test_pause_holds_and_resume_begins_a_session() -> None:
     bench.rollout.resume()
     bench.run(1)
     assert bench.requests[asked].new_session and bench.rollout.state is State.FOLLOWING
+    assert bench.rollout.counters.deadline_misses == 0
 
 
 def test_a_new_instruction_begins_a_session_while_the_arm_goes_on() -> None:

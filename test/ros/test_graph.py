@@ -80,10 +80,12 @@ def test_the_first_command_begins_where_the_arm_was(seen: Seen) -> None:
 
 
 def test_a_trajectory_is_in_force_all_the_time(seen: Seen) -> None:
-    """A gap is allowed where a chunk came late, which is counted, and the arm stood still in it."""
+    """A gap is where a chunk came late or images failed on a busy machine; the arm stood still in it."""
+    states = [report.state for report in seen.operator.reports]
+    holds = sum(new == PolicyStatus.HOLDING != old for old, new in pairwise(states))
     for commands in seen.operator.trajectories().values():
         gaps = sum(new.start_ns > old.end_ns for old, new in pairwise(commands))
-        assert gaps <= seen.result.deadline_misses
+        assert gaps <= seen.result.deadline_misses + holds
         for trajectory in commands:
             assert_at_rest_in_the_end(trajectory)
 
