@@ -109,6 +109,8 @@ class Graph:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.processes.stop()
+        for node in self.executor.get_nodes():
+            node.destroy_node()
         self.executor.shutdown()
         rclpy.shutdown(context=self.context)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from ros_graph import segments
 
 pytestmark = pytest.mark.ros
 
@@ -110,12 +111,15 @@ def test_ctrl_c_ends_everything(when: str, tmp_path: Path) -> None:
 def test_a_killed_demo_takes_its_nodes_along(tmp_path: Path) -> None:
     demo = start(str(tmp_path), "--out", str(tmp_path / "out"))
     await_processes(str(tmp_path), 3)
+    shared = set().union(*map(segments, marked(str(tmp_path))))
     demo.kill()
     demo.wait()
     limit = time.monotonic() + PATIENCE_S
     while marked(str(tmp_path)):
         assert time.monotonic() < limit, "nodes live on"
         time.sleep(0.1)
+    for segment in shared:  # a killed process cannot remove what it shared
+        segment.unlink(missing_ok=True)
 
 
 def test_a_node_that_fails_ends_the_demo_with_its_words(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ CASES = {
     "both": (TINY | {"checkpoint": MISSING}, ("exactly one of", "checkpoint", "random_weights")),
     "missing_checkpoint": (CPU | {"checkpoint": MISSING}, (MISSING,)),
     "foreign_checkpoint": (CPU | {"checkpoint": FOREIGN}, ("oxe_droid", "yam")),
-    "unknown_variant": (CPU | {"random_weights": "tinny"}, ("tinny", "tiny")),
     "unknown_robot": (TINY | {"embodiment": "droid_frank"}, ("droid_frank", "droid_franka")),
-    "unknown_choice": (TINY | {"embodiment_parameters": "[arm=ur5]"}, ("ur5", "panda")),
     "no_device": (TINY | {"device": "cuda"}, ("device", "cuda", "device:=cpu")),
     "other_controller": (
         TINY | {"embodiment_parameters": "[hand=gripper_command]"},
