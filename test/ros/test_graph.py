@@ -16,6 +16,7 @@ from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.ros.control_loop import limits_of
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
+from dreamzero_ros.ros.messages import trajectory_of
 
 pytestmark = pytest.mark.ros
 
@@ -31,6 +32,8 @@ LAG_S = 0.1
 20 ms, a cycle of the simulation takes 10 ms, the rest is for messages on a busy machine."""
 HARDLY_EVER = 0.05
 """Share of the time in which a busy machine may be later."""
+BLENDED = 3
+"""Targets of a chunk that blending passes by."""
 NS_PER_S = 1_000_000_000
 
 
@@ -138,6 +141,19 @@ def test_chunks_are_counted_and_every_target_has_a_fate(seen: Seen) -> None:
         assert chunk.latency_s > 0
     captures = [stamp_ns(chunk) for chunk in chunks]
     assert (np.diff(captures) > 0).all()
+
+
+def test_targets_are_reached_when_they_are_due(seen: Seen) -> None:
+    """Limits and blending keep the arm off them; yet a control step before and after it is further away."""
+    distance = dict.fromkeys((-1, 0, 1), 0.0)
+    for chunk in seen.operator.recording.chunks:
+        targets = np.reshape(chunk.targets, (ROBOT.horizon, -1))
+        due_ns = stamp_ns(chunk) + np.round(np.arange(1, ROBOT.horizon + 1) * ROBOT.dt_s * NS_PER_S)
+        for steps in distance:
+            at_ns = (due_ns + steps * ROBOT.dt_s * NS_PER_S).astype(np.int64)
+            away = targets - trajectory_of(chunk.trajectory).sample(at_ns)[0]
+            distance[steps] += np.abs(away[chunk.dropped + BLENDED :]).sum()
+    assert min(distance, key=distance.get) == 0, distance
 
 
 def test_a_chunk_message_holds_what_the_controllers_were_sent(seen: Seen) -> None:
