@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
 from launch.substitutions import LaunchConfiguration
@@ -11,7 +10,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 PACKAGE = "dreamzero_ros"
-SHARE = Path(get_package_share_directory(PACKAGE))
+SHARE = Path(__file__).resolve().parents[1]
 
 ARGUMENTS = {
     "namespace": ("", "Namespace of the nodes and of all their relative topics."),

@@ -51,7 +51,11 @@ class ControlLoop:
         self._node = node
         self.embodiment = parameters.load()
         self._commands = None if parameters.dry_run else CommandBridge(node, self.embodiment)
-        policy, warm_latency_s = make_policy(parameters, self.embodiment)
+        try:
+            policy, warm_latency_s = make_policy(parameters, self.embodiment)
+        except Exception:
+            self._close_commands()
+            raise
         self.policy_name = policy.name
         self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
         self._rollout = Rollout(
@@ -118,6 +122,9 @@ class ControlLoop:
         self._node.destroy_guard_condition(self._wake)
         for publisher in (self._chunks, self._observed, self._imagined):
             self._node.destroy_publisher(publisher)
+        self._close_commands()
+
+    def _close_commands(self) -> None:
         if self._commands is not None:
             self._commands.close()
 

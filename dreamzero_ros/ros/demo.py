@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -45,8 +46,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry."""
     options = _options(arguments)
     console = Console(width=100, highlight=False)
+    interruption = Interruption()
     try:
-        code = _run(options, console)
+        code = _run(options, console, interruption)
     except DemoError as error:
         console.print(f"[red]The demo failed:[/red] {error}")
         code = 1
@@ -54,6 +56,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         console.print("Interrupted; every process was ended.")
         code = INTERRUPTED
     sys.exit(code)
+
+
+class Interruption:
+    """Ctrl-C and SIGTERM: raised at once, and remembered in case the exception was lost in a destructor."""
+
+    def __init__(self) -> None:
+        self._come = False
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, self._take)
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt when one has come."""
+        if self._come:
+            raise KeyboardInterrupt
+
+    def _take(self, signum: int, frame: object) -> None:
+        if not self._come:
+            self._come = True
+            raise KeyboardInterrupt
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -83,7 +104,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, console: Console) -> int:
+def _run(options: argparse.Namespace, console: Console, interruption: Interruption) -> int:
     domain = free_domain()
     environment = graph_environment(domain, str(options.out / "log"))
     os.environ.update(environment)
@@ -95,7 +116,7 @@ def _run(options: argparse.Namespace, console: Console) -> int:
         _start_nodes(processes, options)
         rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         try:
-            recording = _watch(processes, options, console)
+            recording = _watch(processes, options, console, interruption)
         finally:
             rclpy.try_shutdown()
         codes = processes.stop()
@@ -121,7 +142,9 @@ def _start_nodes(processes: Processes, options: argparse.Namespace) -> None:
     processes.start("policy_node", "dreamzero_ros.ros.policy_node", model)
 
 
-def _watch(processes: Processes, options: argparse.Namespace, console: Console) -> Any:
+def _watch(
+    processes: Processes, options: argparse.Namespace, console: Console, interruption: Interruption
+) -> Any:
     recorder = Recorder(load(options.embodiment))
     executor = SingleThreadedExecutor()
     executor.add_node(recorder)
@@ -130,6 +153,7 @@ def _watch(processes: Processes, options: argparse.Namespace, console: Console) 
     def spin_until(done: Callable[[], bool], seconds: float, what: str) -> None:
         limit = time.monotonic() + seconds
         while not done():
+            interruption.check()
             ended = processes.ended()
             if ended is not None:
                 raise DemoError(f"{ended} ended: {_last_line(processes.log(ended))}")

@@ -7,12 +7,15 @@ import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
 PR_SET_PDEATHSIG = 1
 """prctl(2): the signal that a process gets when its parent ends."""
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 PATIENCE_S = 15.0
 """Time for a node to stop softly and free what it holds after SIGINT [s]."""
@@ -34,7 +37,7 @@ class Processes:
 
     def start(self, name: str, module: str, arguments: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Starts `python -m module arguments` under a name."""
-        with self.log(name).open("wb") as log:
+        with self.log(name).open("wb") as log, _uninterrupted():
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
                 env=self._environment,
@@ -42,9 +45,9 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the parent only, which ends these in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=_begin,
             )
-        self._running[name] = process
+            self._running[name] = process
         return process
 
     def log(self, name: str) -> Path:
@@ -83,6 +86,17 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
         return process.wait()
 
 
-def _end_with_parent() -> None:
-    """Runs in the child before it becomes the node: a killed parent takes it along."""
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Keeps signals back, so that none falls between the start of a process and its entry in the list."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
+def _begin() -> None:
+    """Runs in the child before it becomes the node: it hears signals, and a killed parent takes it along."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
