@@ -43,12 +43,12 @@ TINY = {"random_weights": "tiny", "device": "cpu", "dtype": "float32"}
 
 SERVICES = {
     "change_state": ChangeState,
-    "get_state": GetState,
     "set_instruction": SetInstruction,
     "reset": Trigger,
     "pause": SetBool,
+    "get_state": GetState,
 }
-"""Of the policy node."""
+"""Of the policy node; once the last one answers, the others are known too."""
 
 Found = TypeVar("Found")
 
@@ -126,6 +126,7 @@ class Operator(Recorder):
         """Every status, in order of arrival."""
         self.diagnostics: list[DiagnosticArray] = []
         self._graph = graph
+        self._known = False
         self._service_clients = {
             name: self.create_client(kind, f"{policy_node}/{name}") for name, kind in SERVICES.items()
         }
@@ -138,7 +139,18 @@ class Operator(Recorder):
         """Calls a service of the policy node."""
         client = self._service_clients[name]
         self._graph.wait(client.service_is_ready, f"service {name}")
+        self._graph.wait(self._introduced, "an answer of the policy node")
         return self._wait(client.call_async(SERVICES[name].Request(**fields)), f"answer of {name}")
+
+    def _introduced(self) -> bool:
+        """Whether the node has answered once: before both sides know each other an answer may be lost."""
+        if not self._known:
+            question = self._service_clients["get_state"].call_async(GetState.Request())
+            limit = time.monotonic() + 3.0
+            while not question.done() and time.monotonic() < limit:
+                self._graph.executor.spin_once(timeout_sec=0.1)
+            self._known = question.done()
+        return self._known
 
     def transition(self, number: int) -> bool:
         """A lifecycle transition by its number in lifecycle_msgs/Transition; returns whether it succeeded."""
