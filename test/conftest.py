@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tiers, seeds and the reference vectors for every test."""
+"""Tiers, figures and the reference vectors for every test."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 TIERS = {"cpu", "ros", "gpu"}
+FIGURES = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -16,6 +18,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     wrong = [item.nodeid for item in items if len(TIERS & {mark.name for mark in item.iter_markers()}) != 1]
     if wrong:
         raise pytest.UsageError(f"exactly one of {sorted(TIERS)} must mark each test, not so: {wrong}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints what tests have measured."""
+    lines = config.stash.get(FIGURES, [])
+    if lines:
+        terminalreporter.section("figures")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def figures(pytestconfig: pytest.Config) -> Callable[[str, float], None]:
+    """Call with a name, its unit in brackets, and a value: the line stands at the end of the output."""
+    lines = pytestconfig.stash.setdefault(FIGURES, [])
+    return lambda name, value: lines.append(f"{name:<80}{value:>12.4g}")
 
 
 @pytest.fixture(scope="session")
