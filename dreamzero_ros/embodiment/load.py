@@ -122,6 +122,7 @@ def _embodiment(top: Reader, path: Path) -> Embodiment:
         limits=limits,
         start_pose=_start_pose(top, commanded, limits),
         end_effectors=_end_effectors(top),
+        command_period_s=top.number("command_period_s", above=0) if top.has("command_period_s") else None,
         normalisation=cast(NormalisationMode, mode),
         statistics=_statistics_file(top, path),
     )

@@ -205,6 +205,8 @@ class Embodiment:
     """Position of every command joint from which a run begins [rad or m], by joint name."""
     end_effectors: Mapping[str, str] = field(default_factory=dict)
     """By any name: the link of the robot description whose way is shown, or the joint that moves it."""
+    command_period_s: float | None = None
+    """The robot wants a command at least this often [s], once it had one; None: it holds by itself."""
     normalisation: NormalisationMode = "q99"
     """Which statistics scale state and action to [-1, 1]."""
     statistics: Path | None = None

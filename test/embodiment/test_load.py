@@ -129,6 +129,7 @@ def test_yam_says_what_the_model_and_the_controllers_need():
     assert all(
         2 <= robot.limits[joint].velocity <= 3 for joint in robot.state_joints if "gripper" not in joint
     )
+    assert robot.command_period_s == 0.1, "below the 400 ms after which its motors give way"
 
 
 @pytest.mark.parametrize("name", ["droid_franka", "agibot_g1", "yam"])
