@@ -42,7 +42,7 @@ THIRD_PARTY = {
         "rich",
     },
     "motion": {"numpy"},
-    "kinematics": {"numpy", "pinocchio"},
+    "kinematics": {"numpy", "pinocchio", "scipy"},
     "policy": {"numpy", "torch"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
