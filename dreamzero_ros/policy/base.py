@@ -39,5 +39,8 @@ class Policy(ABC):
         """
         return None
 
+    def interrupt(self) -> None:  # noqa: B027 - most policies answer soon enough
+        """The answer under way is no longer wanted: `infer` should end soon. Called from another thread."""
+
     def close(self) -> None:  # noqa: B027 - most policies hold nothing
         """Frees what the policy holds."""

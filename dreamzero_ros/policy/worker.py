@@ -61,8 +61,9 @@ class PolicyWorker:
         self._requests.put(request)
 
     def close(self) -> None:
-        """Waits for the request at hand, then ends the thread and closes the policy."""
+        """Waits for the request at hand, which is interrupted, then ends the thread and closes the policy."""
         self._requests.put(None)
+        self._policy.interrupt()
         self._thread.join()
         self._policy.close()
 
