@@ -71,7 +71,7 @@ class Arm:
         lengths = iter(LINKS_M)
         matrix, point = np.eye(3), np.array(self.base) + SHOULDER_M * UP
         points, axes = [np.array(self.base), point], []
-        for axis, angle in zip(_axes(len(turned)), turned, strict=True):
+        for axis, angle in zip(joint_axes(len(turned)), turned, strict=True):
             if axis == 2:
                 matrix = matrix @ rotation(2, angle)
                 continue
@@ -113,7 +113,7 @@ def arms_of(embodiment: Embodiment) -> tuple[Arm, ...]:
     )
 
 
-def _axes(joints: int) -> tuple[int, ...]:
+def joint_axes(joints: int) -> tuple[int, ...]:
     """Axis of every joint, 1 for pitch and 2 for roll along the arm, at most three of them pitch."""
     if joints >= 7:
         return (2, 1, 2, 1, 2, 1) + (2,) * (joints - 6)
