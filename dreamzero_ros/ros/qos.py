@@ -12,6 +12,9 @@ COMMAND = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=Qo
 REPORT = QoSProfile(depth=10, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.RELIABLE)
 """Status, chunks, diagnostics and pictures for people."""
 
+CLOCK = QoSProfile(depth=1, history=QoSHistoryPolicy.KEEP_LAST, reliability=QoSReliabilityPolicy.BEST_EFFORT)
+"""Simulated time, as nodes subscribe to it: only the newest counts."""
+
 LATCHED = QoSProfile(
     depth=1,
     history=QoSHistoryPolicy.KEEP_LAST,

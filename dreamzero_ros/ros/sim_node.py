@@ -20,6 +20,7 @@ from dreamzero_ros.ros.parameters import declare, setting
 from dreamzero_ros.ros.qos import COMMAND, SENSOR
 from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
+from dreamzero_ros.ros.sim_clock import SimClock
 from dreamzero_ros.sim.controller import (
     SimJointTrajectoryController,
     TrajectoryCommand,
@@ -40,6 +41,13 @@ class SimParameters(RobotParameters):
     camera_rate_hz: int = setting(15, "Rate of every camera [1/s].", lowest=1, highest=60)
     image_width: int = setting(640, "Width of the images [pixels].", lowest=32, highest=1920)
     image_height: int = setting(360, "Height of the images [pixels].", lowest=24, highest=1080)
+    clock_rate: float = setting(
+        0.0,
+        "Publishes /clock, and so lets time pass this many times as fast as real time; 0 does not. With it "
+        "every node takes use_sim_time:=true.",
+        lowest=0.0,
+        highest=20.0,
+    )
 
 
 class SimNode(ManagedNode):
@@ -51,6 +59,8 @@ class SimNode(ManagedNode):
         self._command_subscriptions: list[Subscription] = []
         self._joint_states: Publisher | None = None
         self._cameras: SideNode | None = None
+        if self._settings.clock_rate:
+            SimClock(self, self._settings.clock_rate)
 
     def _setup(self) -> None:
         settings = self._settings
@@ -120,7 +130,9 @@ class SimNode(ManagedNode):
         }
         start_ns = self._now_ns()
         node.create_timer(
-            1 / self._settings.camera_rate_hz, lambda: self._publish_images(renderer, publishers, start_ns)
+            1 / self._settings.camera_rate_hz,
+            lambda: self._publish_images(renderer, publishers, start_ns),
+            clock=self.get_clock(),
         )
         node.start()
         return node
