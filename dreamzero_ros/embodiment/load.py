@@ -45,6 +45,7 @@ IMAGES_PER_CALL = (1, *range(4, 13))
 """How many images of a camera the model's video encoder can take in one call."""
 
 _TOPIC = re.compile(r"(~/|/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*")
+_TOKEN = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 
 
 def load(
@@ -423,6 +424,11 @@ def _end_effectors(top: Reader) -> dict[str, str]:
     if not top.has("end_effectors"):
         return {}
     table = top.child("end_effectors")
+    for name in table.values:
+        if not _TOKEN.fullmatch(name):
+            raise table.error(
+                name, "a name of letters, digits and _, for it becomes part of a topic", repr(name)
+            )
     return {name: table.text(name) for name in table.values}
 
 

@@ -8,10 +8,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import Point, Pose, PoseStamped, Quaternion
+from nav_msgs.msg import Path
 from numpy.typing import NDArray
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from dreamzero_ros.kinematics.chain import quaternions
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.policy.rollout import Command
@@ -102,6 +105,20 @@ def dream_messages(dream: Dream) -> list[Image]:
         image_message(image, chunk.stamp_ns + (index + 1) * step_ns, "imagined")
         for index, image in enumerate(dream.video)
     ]
+
+
+def path_message(frame_id: str, times_ns: NDArray[np.int64], poses: NDArray[np.float64]) -> Path:
+    """Poses (N, 4, 4) in a frame [m], each with its time (N,) [ns, ROS clock]; stamped with the first."""
+    message = Path()
+    message.header.frame_id = frame_id
+    message.header.stamp = time_message(int(times_ns[0]))
+    positions, turns = poses[:, :3, 3].tolist(), quaternions(poses).tolist()
+    for at_ns, (x, y, z), (qx, qy, qz, qw) in zip(times_ns.tolist(), positions, turns, strict=True):
+        pose = Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
+        stamped = PoseStamped(pose=pose)
+        stamped.header.frame_id, stamped.header.stamp = frame_id, time_message(at_ns)
+        message.poses.append(stamped)
+    return message
 
 
 def joint_state_message(joints: Sequence[str], positions: Sequence[float], at_ns: int) -> JointState:

@@ -245,6 +245,7 @@ MISTAKES = [
     (at(*TAPER, "offset"), -0.3, "limits.left_joint1.velocity_taper.offset", "a number from 0"),
     (at(*TAPER, "upper"), -3.0, "limits.left_joint1.velocity_taper.upper", "above -2.995"),
     (at("end_effectors", "hand"), 3, "end_effectors.hand", "a text"),
+    (at("end_effectors", "left hand"), "left_joint3", "end_effectors.left hand", "letters, digits and _"),
     (at("start_pose", "lift_joint"), 0.6, "start_pose.lift_joint", "0 to 0.55"),
     (at("start_pose", "lift_joint"), REMOVED, "start_pose.lift_joint", "add this key"),
     (at("start_pose", "head_joint"), 0.0, "start_pose.head_joint", "a known key"),

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The robot description over DDS: latched before the listener came, changed later, never told twice."""
+
+from __future__ import annotations
+
+import pytest
+from rclpy.node import Node
+from ros_graph import Graph
+from std_msgs.msg import String
+
+from dreamzero_ros.ros.description import RobotDescription
+from dreamzero_ros.ros.qos import LATCHED
+
+pytestmark = pytest.mark.ros
+
+
+def test_a_description_is_heard_whenever_it_comes_and_told_once(graph: Graph) -> None:
+    publishing = Node("robot_state_publisher", context=graph.context, namespace="cell")
+    publisher = publishing.create_publisher(String, "robot_description", LATCHED)
+    publisher.publish(String(data="<robot/>"))
+    listening = Node("listener", context=graph.context, namespace="cell")
+    heard: list[str] = []
+    description = RobotDescription(listening, heard.append)
+    for node in (publishing, listening):
+        graph.executor.add_node(node)
+    assert description.urdf is None
+    graph.wait(lambda: heard, "the description from before")
+    for text in ("<robot/>", '<robot name="new"/>', '<robot name="new"/>', "<robot/>"):
+        publisher.publish(String(data=text))
+        graph.spend(0.2)
+    assert heard == ["<robot/>", '<robot name="new"/>', "<robot/>"]
+    assert description.urdf == "<robot/>"
+    description.close()
+    publisher.publish(String(data='<robot name="late"/>'))
+    graph.spend(0.3)
+    assert len(heard) == 3
