@@ -11,13 +11,15 @@ import numpy as np
 from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.ros.description import TOPIC
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.messages import duration_ns, image_message, joint_state_message
 from dreamzero_ros.ros.parameters import declare, setting
-from dreamzero_ros.ros.qos import COMMAND, SENSOR
+from dreamzero_ros.ros.qos import COMMAND, LATCHED, SENSOR
 from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
 from dreamzero_ros.ros.sim_clock import SimClock
@@ -26,6 +28,7 @@ from dreamzero_ros.sim.controller import (
     TrajectoryCommand,
     TrajectoryRejectedError,
 )
+from dreamzero_ros.sim.description import describe
 from dreamzero_ros.sim.render import Renderer
 from dreamzero_ros.sim.world import World
 
@@ -41,6 +44,9 @@ class SimParameters(RobotParameters):
     camera_rate_hz: int = setting(15, "Rate of every camera [1/s].", lowest=1, highest=60)
     image_width: int = setting(640, "Width of the images [pixels].", lowest=32, highest=1920)
     image_height: int = setting(360, "Height of the images [pixels].", lowest=24, highest=1080)
+    publish_description: bool = setting(
+        True, "Publish robot_description; off where robot_state_publisher does."
+    )
     clock_rate: float = setting(
         0.0,
         "Publishes /clock, and so lets time pass this many times as fast as real time; 0 does not. With it "
@@ -58,6 +64,7 @@ class SimNode(ManagedNode):
         self._settings = declare(self, SimParameters)
         self._command_subscriptions: list[Subscription] = []
         self._joint_states: Publisher | None = None
+        self._description: Publisher | None = None
         self._cameras: SideNode | None = None
         if self._settings.clock_rate:
             SimClock(self, self._settings.clock_rate)
@@ -66,6 +73,9 @@ class SimNode(ManagedNode):
         settings = self._settings
         self._robot = settings.load()
         self._joint_states = self.create_publisher(JointState, "joint_states", SENSOR)
+        if settings.publish_description:
+            self._description = self.create_publisher(String, TOPIC, LATCHED)
+            self._description.publish(String(data=describe(self._robot)))
         self._world = World.of(self._robot, self._now_ns())
         self._controllers = [
             SimJointTrajectoryController(controller.joints, self._world.positions_of(controller.joints))
@@ -93,8 +103,9 @@ class SimNode(ManagedNode):
         for subscription in self._command_subscriptions:
             self.destroy_subscription(subscription)
         self._command_subscriptions = []
-        if self._joint_states is not None:
-            self.destroy_publisher(self._joint_states)
+        for publisher in (self._joint_states, self._description):
+            if publisher is not None:
+                self.destroy_publisher(publisher)
 
     def _step(self) -> None:
         now_ns = self._now_ns()

@@ -8,8 +8,10 @@ from rclpy.node import Node
 from ros_graph import Graph
 from std_msgs.msg import String
 
+from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.qos import LATCHED
+from dreamzero_ros.sim.description import describe
 
 pytestmark = pytest.mark.ros
 
@@ -34,3 +36,17 @@ def test_a_description_is_heard_whenever_it_comes_and_told_once(graph: Graph) ->
     publisher.publish(String(data='<robot name="late"/>'))
     graph.spend(0.3)
     assert len(heard) == 3
+
+
+def test_the_simulation_describes_its_robot(graph: Graph) -> None:
+    graph.start("sim_node", autostart=True, cameras=False, embodiment="yam")
+    graph.start("sim_node", "-r", "__ns:=/quiet", autostart=True, cameras=False, publish_description=False)
+    heard: list[str] = []
+    listening = Node("listener", context=graph.context)
+    graph.executor.add_node(listening)
+    RobotDescription(listening, heard.append)
+    graph.wait(lambda: heard, "the description of the simulation")
+    assert heard == [describe(load("yam"))]
+    graph.wait(lambda: listening.count_publishers("/quiet/joint_states"), "the other simulation")
+    graph.spend(0.3)
+    assert listening.count_publishers("/quiet/robot_description") == 0
