@@ -86,11 +86,12 @@ class Checkpoint:
     """Content of conf.yaml, None where there is none."""
 
 
-def find_folder(source: str | Path) -> Path:
+def find_folder(source: str | Path, fetch: bool = True) -> Path:
     """Return the folder of a checkpoint, fetching it from the hub unless `source` is a folder.
 
     Args:
         source: A folder, or the hub id `owner/name` of a model repository.
+        fetch: False looks in the hub's cache on this machine only.
 
     Raises:
         CheckpointError: If there is neither a folder of that name nor such a repository within reach.
@@ -98,8 +99,13 @@ def find_folder(source: str | Path) -> Path:
     if Path(source).is_dir():
         return Path(source)
     try:
-        return Path(snapshot_download(str(source), allow_patterns=list(WANTED)))
+        return Path(snapshot_download(str(source), allow_patterns=list(WANTED), local_files_only=not fetch))
     except (OSError, HFValidationError) as error:
+        if not fetch:
+            raise CheckpointError(
+                f"checkpoint {source}: neither a folder nor in the hub's cache on this machine; run `hf "
+                f"download {source}` first, or give a checkpoint folder"
+            ) from error
         raise CheckpointError(
             f"checkpoint {source}: there is no folder of that name, and the hub does not give it ({error}); "
             f"give a checkpoint folder, or a hub id owner/name that this machine reaches or has in its cache"

@@ -77,20 +77,29 @@ def load_engine(
         CheckpointError: If anything is missing, foreign or of another shape; the message names the fix.
         FileNotFoundError: If the tokenizer of the text encoder is not on this machine.
     """
-    folder = find_folder(source)
-    top = open_checkpoint(folder)
-    layers = [top] if base is None else [open_checkpoint(find_folder(base)), top]
-    config = read_model_config(folder / CONFIG, top.config)
-    tokenizer = load_tokenizer(config.text.tokenizer, folder)
-    engine = replace(
-        empty_engine(config, tokenizer, torch.device(device), dtype),
-        source=str(source),
-        sampler=read_sampler_config(folder / CONFIG, top.config),
-        metadata=top.metadata,
-        run_config=top.run_config,
+    engine, sources = _planned(
+        find_folder(source), str(source), torch.device(device), dtype, base, lora_alpha
     )
-    _fill(engine, _sources(engine, layers, lora_alpha))
+    _fill(engine, sources)
     return engine
+
+
+def inspect_checkpoint(
+    source: str | Path,
+    dtype: torch.dtype,
+    base: str | Path | None = None,
+    lora_alpha: float | None = None,
+) -> Engine:
+    """Check a checkpoint as `load_engine` does, without reading a weight or fetching the checkpoint.
+
+    Arguments and errors are those of `load_engine`.
+
+    Returns:
+        The engine as it would be, its parameters on the meta device.
+    """
+    folder = find_folder(source, fetch=False)
+    base = None if base is None else find_folder(base, fetch=False)
+    return _planned(folder, str(source), torch.device("meta"), dtype, base, lora_alpha)[0]
 
 
 def random_engine(variant_name: str, device: str | torch.device, dtype: torch.dtype, seed: int = 0) -> Engine:
@@ -141,6 +150,29 @@ def save_checkpoint(engine: Engine, folder: str | Path, shard_bytes: int = SHARD
         if engine.run_config is not None:
             (partial / RUN_CONFIG).write_text(yaml.safe_dump(dict(engine.run_config)), encoding="utf-8")
         partial.rename(folder)
+
+
+def _planned(
+    folder: Path,
+    source: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    base: str | Path | None,
+    lora_alpha: float | None,
+) -> tuple[Engine, dict[str, _Source]]:
+    """Return the engine of a checkpoint without weights, and where each of them comes from."""
+    top = open_checkpoint(folder)
+    layers = [top] if base is None else [open_checkpoint(find_folder(base)), top]
+    config = read_model_config(folder / CONFIG, top.config)
+    tokenizer = load_tokenizer(config.text.tokenizer, folder)
+    engine = replace(
+        empty_engine(config, tokenizer, device, dtype),
+        source=source,
+        sampler=read_sampler_config(folder / CONFIG, top.config),
+        metadata=top.metadata,
+        run_config=top.run_config,
+    )
+    return engine, _sources(engine, layers, lora_alpha)
 
 
 def _sources(engine: Engine, layers: Sequence[Checkpoint], lora_alpha: float | None) -> dict[str, _Source]:

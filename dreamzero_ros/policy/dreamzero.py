@@ -44,16 +44,10 @@ class DreamZeroPolicy(Policy):
     uses_history = True
 
     def __init__(self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig) -> None:
-        horizon = engine.config.transformer.num_action_per_block
-        if embodiment.horizon != horizon:
-            raise ValueError(
-                f"robot {embodiment.name!r} expects chunks of {embodiment.horizon} targets, "
-                f"{engine.source} gives {horizon}: set horizon: {horizon} in the robot file"
-            )
         self.name = f"dreamzero {engine.config.name} ({engine.source})"
         self._engine = engine
         self._embodiment = embodiment
-        self._statistics = _statistics(engine, embodiment)
+        self._statistics = statistics_for(engine, embodiment)
         self._session = Session(engine, sampler)
         self._dreamed: torch.Tensor | None = None
 
@@ -135,7 +129,19 @@ class DreamZeroPolicy(Policy):
         return stitch(views, self._embodiment.cells, self._embodiment.canvas)
 
 
-def _statistics(engine: Engine, embodiment: Embodiment) -> Statistics:
+def statistics_for(engine: Engine, embodiment: Embodiment) -> Statistics:
+    """The statistics with which an engine serves a robot.
+
+    Raises:
+        ValueError: The engine does not fit the robot: other horizon, fields that differ.
+        CheckpointError: It has no statistics for the tag of the robot.
+    """
+    horizon = engine.config.transformer.num_action_per_block
+    if embodiment.horizon != horizon:
+        raise ValueError(
+            f"robot {embodiment.name!r} expects chunks of {embodiment.horizon} targets, "
+            f"{engine.source} gives {horizon}; set horizon: {horizon} in the robot file"
+        )
     if embodiment.statistics is not None:
         return load_statistics(embodiment, embodiment.statistics)
     if engine.metadata is not None:

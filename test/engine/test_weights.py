@@ -22,7 +22,7 @@ from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.engine.config import TINY, VARIANTS, SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
-from dreamzero_ros.engine.weights import load_engine, random_engine, save_checkpoint
+from dreamzero_ros.engine.weights import inspect_checkpoint, load_engine, random_engine, save_checkpoint
 
 pytestmark = pytest.mark.cpu
 
@@ -349,8 +349,8 @@ def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
 
     asked: list[str] = []
 
-    def snapshot(repository: str, allow_patterns: list[str]) -> str:
-        assert repository == "somebody/some-checkpoint"
+    def snapshot(repository: str, allow_patterns: list[str], local_files_only: bool) -> str:
+        assert repository == "somebody/some-checkpoint" and not local_files_only
         asked.extend(allow_patterns)
         return str(pristine)
 
@@ -367,6 +367,31 @@ def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
         assert any(fnmatch(name, pattern) for pattern in asked), name
     for name in ("tensorrt/model.plan", "optimizer.pt", "checkpoint-100/model.safetensors"):
         assert not any(fnmatch(name, pattern) for pattern in asked), name
+
+
+# Inspection
+
+
+def test_inspection_reads_no_weight(engine: Engine, sharded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dreamzero_ros.engine.checkpoint.Stored.read", None)
+    found = inspect_checkpoint(sharded, torch.bfloat16)
+    assert found.config == engine.config and found.metadata == METADATA and found.source == str(sharded)
+    assert all(parameter.is_meta for module in parts(found) for parameter in module.parameters())
+
+
+def test_inspection_refuses_what_loading_refuses(folder: Path, pristine: Path) -> None:
+    edit(folder / "model.safetensors", lambda tensors: tensors.pop(QUERY))
+    with pytest.raises(CheckpointError, match=QUERY):
+        inspect_checkpoint(folder, torch.float32)
+    (folder / "config.json").unlink()
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        inspect_checkpoint(folder, torch.float32)
+    inspect_checkpoint(pristine, torch.float32)
+
+
+def test_inspection_fetches_nothing() -> None:
+    with pytest.raises(CheckpointError, match="hf download somebody/no-such-checkpoint"):
+        inspect_checkpoint("somebody/no-such-checkpoint", torch.float32)
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])

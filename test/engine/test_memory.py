@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The memory that is foretold is the memory that is taken."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from dreamzero_ros.engine.assembly import parts
+from dreamzero_ros.engine.config import TINY, WAN21_14B, SamplerConfig
+from dreamzero_ros.engine.memory import needed_memory
+from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.weights import random_engine
+
+pytestmark = pytest.mark.cpu
+
+
+class Allocations(TorchDispatchMode):
+    """Adds up the tensors of zeros that are made while it is on: caches are the large ones of a session."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        result = func(*args, **(kwargs or {}))
+        if func is torch.ops.aten.zeros.default:
+            self.sizes.append(result.nbytes)
+        return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("guided", [False, True])
+def test_it_is_what_an_engine_and_a_session_take(dtype: torch.dtype, guided: bool) -> None:
+    engine = random_engine("tiny", "cpu", dtype)
+    with Allocations() as made:
+        session = Session(engine, SamplerConfig(guidance_scale=5.0 if guided else 1.0))
+    found = needed_memory(TINY, dtype, guided)
+    assert found.weights == sum(p.nbytes for module in parts(engine) for p in module.parameters())
+    branches = 2 if guided else 1
+    assert found.caches == sum(sorted(made.sizes)[-2 * branches :])
+    assert session.next_frame == 0
+
+
+def test_the_large_variant_is_foretold_without_taking_it() -> None:
+    """By hand, in bytes: two branches of keys and values in 40 layers of width 5120.
+
+    Rows: 9 frames of 880 tokens, 25 actions and states, 257 + 512 of context.
+    """
+    found = needed_memory(WAN21_14B, torch.bfloat16, guided=True)
+    assert found.weights == pytest.approx(46e9, rel=0.02)
+    assert found.caches == 2 * 2 * 2 * 40 * 5120 * (9 * 880 + 25 + 257 + 512)
+    assert found.total == found.weights + found.caches
