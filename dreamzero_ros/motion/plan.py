@@ -9,9 +9,10 @@ equal position and velocity, and ends with a stop, so that silence of the sender
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.limits import LimitHit, Limits, position_hits, rate_hits
@@ -61,6 +62,21 @@ class Settings:
     """Largest distance of the first used target from the measured joints, a number or (J,) [rad or m];
     infinite where a joint may jump, such as a gripper."""
 
+    smooth: bool = True
+    """Whether the targets are smoothed."""
+    grippers: NDArray[np.bool_] | None = None
+    """(J,) joints that open and close: not smoothed but debounced; None: no joint."""
+    debounce_steps: int = 2
+    """A gripper that would change and change back within so many control steps stays."""
+    speed_scale: float = 1.0
+    """Speed at which the chunk is executed, in (0, 1]; 1 is that of the policy."""
+    on_position: Literal["clamp", "refuse"] = "clamp"
+    """What becomes of a chunk that leaves the position limits."""
+    on_velocity: Literal["clamp", "slow_down", "refuse"] = "clamp"
+    """What becomes of a chunk that is too fast."""
+    on_acceleration: Literal["clamp", "slow_down", "refuse"] = "clamp"
+    """What becomes of a chunk that is too sudden."""
+
     def __post_init__(self) -> None:
         for name in ("lead_s", "grid_s", "blend_s", "soft_share"):
             value = getattr(self, name)
@@ -80,6 +96,10 @@ class Plan:
     """Time up to which the executed motion is repeated [ns, ROS clock]."""
     used: int
     """Targets that the trajectory follows."""
+    covered_until_ns: int
+    """When the last target is due [ns, ROS clock]."""
+    time_scale: float
+    """By how much the rest of the chunk was slowed down; 1: not at all."""
     dropped: int
     """Leading targets that are due before the splice; used + dropped = horizon."""
     limit_hits: tuple[LimitHit, ...]
@@ -120,7 +140,8 @@ def plan(
             f"chunk: its stamp lies {(chunk.stamp_ns - now_ns) / NS_PER_S:.3f} s in the future; "
             "the clocks of camera and policy disagree"
         )
-    due_ns = due_times_ns(chunk.stamp_ns, chunk.dt_s, len(chunk.targets))
+    dt_s = chunk.dt_s / settings.speed_scale
+    due_ns = due_times_ns(chunk.stamp_ns, dt_s, len(chunk.targets))
     dropped = count_due(due_ns, splice_ns)
     kept = chunk.targets[dropped:]
     front = _front(chunk.joints, executing, measured, now_ns, splice_ns)
@@ -134,7 +155,7 @@ def plan(
         times_ns = splice_ns + np.arange(steps + 1) * grid_ns
         q, v = front.positions[-1], front.velocities[-1]
         curve = through_targets(
-            chunk.stamp_ns, chunk.dt_s, chunk.joints, np.clip(chunk.targets, limits.lower, limits.upper)
+            chunk.stamp_ns, dt_s, chunk.joints, np.clip(chunk.targets, limits.lower, limits.upper)
         )
         blend_s = min(settings.blend_s, max(steps, 1) * settings.grid_s)
         wanted_q, wanted_v = blended(curve, q, v, times_ns, blend_s)
@@ -153,6 +174,8 @@ def plan(
         splice_ns=splice_ns,
         used=len(kept),
         dropped=dropped,
+        covered_until_ns=int(due_ns[-1]),
+        time_scale=1.0,
         limit_hits=tuple(hits),
         largest_step=float(np.abs(np.diff(at_steps, axis=0)).max(initial=0.0)),
         largest_deviation=float(np.abs(at_due - kept).max(initial=0.0)),
