@@ -120,12 +120,13 @@ class ObservationBuffer:
 
     Args:
         embodiment: The robot.
-        max_age_s: Oldest that the newest item of a stream may be when a frame is asked for [s].
+        max_age_s: See the attribute.
     """
 
     def __init__(self, embodiment: Embodiment, max_age_s: float) -> None:
         self._embodiment = embodiment
-        self._max_age_ns = round(max_age_s * _NS)
+        self.max_age_s = max_age_s
+        """Oldest that the newest item of a stream may be when a frame is asked for [s]; may be changed."""
         self._offsets_ns = [round(step * embodiment.dt_s * _NS) for step in embodiment.image_offsets_steps]
         span_ns = round(SLACK_S * _NS) - self._offsets_ns[0]
         self._cameras: dict[str, _Stream[NDArray[np.uint8]]] = {
@@ -243,12 +244,13 @@ class ObservationBuffer:
             return Missing(name, f"{what}: no {item} yet")
         newest_ns = stream.stamps[-1]
         age_ns = now_ns - newest_ns
-        limit = f"the limit is {_ms(self._max_age_ns)}"
-        if age_ns > self._max_age_ns:
+        max_age_ns = round(self.max_age_s * _NS)
+        limit = f"the limit is {_ms(max_age_ns)}"
+        if age_ns > max_age_ns:
             back_ns = stream.left_ns - newest_ns
             jump = f"; its stamps jumped back by {_ms(back_ns)}: compare the clocks" if back_ns > 0 else ""
             return Missing(name, f"{what}: newest {item} is {_ms(age_ns)} old, {limit}{jump}")
-        if age_ns < -self._max_age_ns:
+        if age_ns < -max_age_ns:
             ahead = f"newest {item} is stamped {_ms(-age_ns)} in the future, {limit}"
             return Missing(name, f"{what}: {ahead}; compare the clocks")
         return None

@@ -17,6 +17,9 @@ class Policy(ABC):
     name: str
     """What runs, for people: policy, variant, whether the weights are trained."""
 
+    doubts: tuple[str, ...] = ()
+    """What speaks against running it on this robot, in words; for people to look at first."""
+
     uses_history: bool
     """True when calls after the first of a session need one image per image offset instead of one."""
 

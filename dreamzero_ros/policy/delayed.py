@@ -27,6 +27,7 @@ class DelayedPolicy(Policy):
 
     def __init__(self, policy: Policy, delay_s: float, now_ns: Callable[[], int]) -> None:
         self.name = f"{policy.name}, answers {delay_s:g} s after it was asked"
+        self.doubts = policy.doubts
         self.uses_history = policy.uses_history
         self._policy = policy
         self._delay_ns = round(delay_s * 1e9)

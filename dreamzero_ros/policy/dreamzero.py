@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame, make_example
-from dreamzero_ros.embodiment.metadata import load_statistics
+from dreamzero_ros.embodiment.metadata import load_statistics, range_doubts
 from dreamzero_ros.embodiment.normalize import (
     Statistics,
     decode_actions,
@@ -48,6 +48,7 @@ class DreamZeroPolicy(Policy):
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
+        self.doubts = tuple(range_doubts(embodiment, self._statistics))
         self._session = Session(engine, sampler)
         self._dreamed: torch.Tensor | None = None
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +17,24 @@ from numpy.typing import NDArray
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
 from dreamzero_ros.embodiment.layout import command_positions
 from dreamzero_ros.embodiment.schema import Embodiment
-from dreamzero_ros.motion.limits import Limits
-from dreamzero_ros.motion.plan import Plan, plan, stop
-from dreamzero_ros.motion.plan import Settings as MotionSettings
+from dreamzero_ros.motion.errors import MotionError
+from dreamzero_ros.motion.plan import Plan
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import Missing, ObservationBuffer
+from dreamzero_ros.policy.counters import Counters
+from dreamzero_ros.policy.execution import Execution
+from dreamzero_ros.policy.idle import IdleMonitor
 from dreamzero_ros.policy.pacing import Pacing
-from dreamzero_ros.policy.tracking import TrackingMonitor
+from dreamzero_ros.policy.settings import RolloutSettings
 
 NS_PER_S = 1_000_000_000
-
-MOVED = 0.05
-"""Distance of a joint of a resting arm from where it was left that means it was moved [rad or m]."""
-
-Mode = Literal["asynchronous", "blocking"]
 
 
 class State(Enum):
     """What the arm is doing."""
 
     IDLE = "no run"
+    APPROACHING = "moving to the start pose"
     WAITING = "waiting for the first chunk"
     FOLLOWING = "following"
     HOLDING = "holding"
@@ -45,25 +42,10 @@ class State(Enum):
     STOPPED = "stopped"
 
 
-@dataclass(frozen=True)
-class RolloutSettings:
-    """How a run is paced and watched."""
-
-    mode: Mode = "asynchronous"
-    """``asynchronous`` asks for the next chunk while the current one is executed; ``blocking`` executes
-    `execute_steps` targets, comes to rest, looks and waits, as the reference client does."""
-    latency_quantile: float = 0.9
-    """Share of the measured latencies that pacing covers."""
-    margin_steps: int = 2
-    """Control steps that pacing keeps free beyond it."""
-    tracking_tolerance: float | NDArray[np.float64] = np.inf
-    """Distance from its command at which a joint stops the arm, a number or (J,) [rad or m]."""
-    tracking_time_s: float = 0.25
-    """How long a joint must be that far away [s]."""
-    dry_run: bool = False
-    """Nobody executes the trajectories: every one begins at the measured joints."""
-    motion: MotionSettings = MotionSettings()
-    """How a chunk becomes a trajectory."""
+OBSERVING = (State.APPROACHING, State.WAITING, State.FOLLOWING, State.HOLDING)
+"""States in which observations must be fresh."""
+MOVING = (State.APPROACHING, State.FOLLOWING)
+"""States in which the arm must be where it was told to be."""
 
 
 @dataclass(frozen=True)
@@ -93,27 +75,6 @@ class Command:
 
 
 @dataclass
-class Counters:
-    """What happened in this run so far."""
-
-    chunks: int = 0
-    deadline_misses: int = 0
-    limit_hits: int = 0
-    targets_used: int = 0
-    """Of the last chunk."""
-    targets_dropped: int = 0
-    """Of the last chunk."""
-    largest_step: float = 0.0
-    """Of the last trajectory [rad or m]."""
-    observation_age_s: float = float("nan")
-    """Age of the newest image set when the last chunk became a command [s]."""
-    capture_steps: int = 0
-    """Control steps between the last two captures."""
-    overlap_steps: int = 0
-    """Control steps by which the image windows of the last two calls overlap."""
-
-
-@dataclass
 class _Session:
     """The policy's memory as the rollout knows it."""
 
@@ -132,7 +93,6 @@ class Rollout:
         embodiment: The robot.
         buffer: Filled by the caller with images and joint states.
         uses_history: As `Policy.uses_history`.
-        limits: Of the command joints, in their order.
         settings: See there.
     """
 
@@ -141,55 +101,75 @@ class Rollout:
         embodiment: Embodiment,
         buffer: ObservationBuffer,
         uses_history: bool,
-        limits: Limits,
         settings: RolloutSettings = RolloutSettings(),
     ) -> None:
         self.state = State.IDLE
         self.reason = "no run: send a goal to the run action"
         self.instruction = ""
         self.counters = Counters()
+        self.pacing = Pacing(embodiment.horizon, embodiment.execute_steps)
         self.notes: dict[str, str] = {}
-        self.pacing = Pacing(
-            embodiment.dt_s,
-            embodiment.horizon,
-            embodiment.execute_steps,
-            settings.latency_quantile,
-            settings.margin_steps,
-        )
-        # notes: what is wrong with the messages of a stream, in words, by stream name; the caller's to fill
+        """What is wrong with the messages of a stream, in words, by stream name; the caller's to fill."""
+        self.idle_s = 0.0
+        """For how long the arm has followed chunks without moving [s]."""
         self._embodiment = embodiment
         self._buffer = buffer
         self._images = len(embodiment.image_offsets_steps) if uses_history else 1
-        self._limits = limits
-        self._settings = settings
-        tolerance = np.broadcast_to(settings.tracking_tolerance, len(embodiment.command_joints))
-        self._tracking = TrackingMonitor(np.asarray(tolerance, np.float64), settings.tracking_time_s)
+        self._execution = Execution(embodiment, settings)
+        self._idle = IdleMonitor()
         self._locks: dict[str, str] = {}
-        self._executing: Trajectory | None = None
         self._session = _Session()
+        self._from_start_pose = False
         self._serial = 0
         self._pending: int | None = None
+        self.apply(settings)
+
+    def apply(self, settings: RolloutSettings) -> None:
+        """Other settings, from now on."""
+        self._settings = settings
+        self._buffer.max_age_s = settings.max_observation_age_s
+        self._execution.apply(settings)
+        step_s = self._embodiment.dt_s / settings.motion.speed_scale
+        self.pacing.adjust(step_s, settings.latency_quantile, settings.margin_steps)
+
+    @property
+    def speed_scale(self) -> float:
+        """Speed at which chunks are executed; 1 is that of the policy."""
+        return self._settings.motion.speed_scale
+
+    def describe(self, embodiment: Embodiment) -> None:
+        """The same robot with other limits or another start pose, for what is planned from now on."""
+        self._embodiment = embodiment
+        self._execution.describe(embodiment)
 
     # What the operator does
 
-    def start(self, instruction: str) -> None:
-        """Begins a run; nothing moves before the first chunk.
+    def start(self, instruction: str, from_start_pose: bool = False) -> None:
+        """Begins a run; nothing moves before the first chunk, or before the way to the start pose.
+
+        Args:
+            instruction: What the robot is to do.
+            from_start_pose: The arm moves to the start pose of the robot file first, gently.
 
         Raises:
-            ValueError: The instruction is empty, a run is active, or the arm is locked.
+            ValueError: The instruction is empty, a run is active, or the arm is locked; or the start pose is
+                asked for in a dry run.
         """
         if self.state is not State.IDLE:
             raise ValueError("a run is active: cancel it first")
         self._require_unlocked()
+        if from_start_pose and self._settings.dry_run:
+            raise ValueError("in a dry run nothing is commanded: run without the way to the start pose")
         self.instruction = _checked(instruction)
         self.counters = Counters()
+        self._from_start_pose = from_start_pose
         self._begin_session(State.WAITING, "waiting for the first chunk")
 
     def end(self, now_ns: int, reason: str) -> Trajectory | None:
         """Ends the run; returns the soft stop to send, None when the arm rests."""
-        stopping = self._stop(now_ns)
+        self._from_start_pose = False
         self._begin_session(State.IDLE, reason)
-        return stopping
+        return self._execution.stop(now_ns)
 
     def change_instruction(self, instruction: str) -> None:
         """Goes on with another instruction in a new session; the current chunk is executed meanwhile.
@@ -200,7 +180,7 @@ class Rollout:
         if self.state is State.IDLE:
             raise ValueError("no run is active: send a goal to the run action")
         self.instruction = _checked(instruction)
-        self.restart()
+        self._forget_session()
 
     def restart(self) -> None:
         """Makes the next call begin a new session; an answer under way is dropped. The way out of STOPPED.
@@ -209,8 +189,7 @@ class Rollout:
             ValueError: The arm is locked.
         """
         self._require_unlocked()
-        self._session.fresh = True
-        self._pending = None
+        self._forget_session()
         if self.state is State.STOPPED:
             self._begin_session(State.WAITING, "waiting for the first chunk after the stop")
 
@@ -233,8 +212,22 @@ class Rollout:
         """Stops softly and stays stopped until `restart`; returns the stop to send. Without a run nothing."""
         if self.state is State.IDLE:
             return None
-        stopping = self._stop(now_ns)
         self._begin_session(State.STOPPED, f"{reason}; call the reset service to go on")
+        return self._execution.stop(now_ns)
+
+    def yield_arm(self, name: str, reason: str, now_ns: int) -> Trajectory | None:
+        """Somebody else commands the arm: locks it, and forgets what it was told.
+
+        Args:
+            name: What locks, as in `lock`.
+            reason: In words, for the operator.
+            now_ns: Time now [ns, ROS clock].
+
+        Returns:
+            The stop for the controllers that nobody else commands.
+        """
+        stopping = self.lock(name, reason, now_ns)
+        self._execution.release()
         return stopping
 
     def pause(self, now_ns: int) -> Trajectory | None:
@@ -245,9 +238,8 @@ class Rollout:
         """
         if self.state in (State.IDLE, State.STOPPED):
             raise ValueError(f"nothing to pause: {self.reason}")
-        stopping = self._stop(now_ns)
         self._begin_session(State.PAUSED, "paused by the operator")
-        return stopping
+        return self._execution.stop(now_ns)
 
     def resume(self) -> None:
         """Goes on after `pause` with a new session.
@@ -262,32 +254,18 @@ class Rollout:
     # What the loop does
 
     def watch(self, now_ns: int) -> Trajectory | None:
-        """Looks after the running motion; returns a soft stop where one is due.
+        """Looks after the running motion; returns what is to be sent now, if anything.
 
         To be called often. Stale observations stop the arm; a chunk that runs out does so by itself, since
         every trajectory ends at rest.
         """
-        if self.state not in (State.WAITING, State.FOLLOWING, State.HOLDING):
-            return None
-        missing = self._buffer.missing(1, now_ns)
-        if missing is not None:
-            return self._hold(missing, now_ns)
-        away = self._away()
-        if away:
-            return self.trip(away, now_ns)
-        if self.state is State.FOLLOWING and now_ns > self._session.covered_until_ns:
-            self.state = State.HOLDING
-            if self._settings.mode == "blocking":
-                self.reason = "executed; waiting for the next chunk"
-            else:
-                self.reason = "the next chunk is late: the arm came to rest at the end of the last one"
-        return None
+        return self._look(now_ns) or self._execution.renew(now_ns)
 
     def request(self, now_ns: int) -> Request | None:
         """The call of the policy that is due now, or None; why not is in `reason` unless the arm follows."""
         if self.state not in (State.WAITING, State.FOLLOWING, State.HOLDING) or self._pending is not None:
             return None
-        if not self._capture_due(now_ns):
+        if self._from_start_pose or not self._capture_due(now_ns):
             return None
         images = 1 if self._session.fresh else self._images
         frame = self._missing_history(now_ns) or self._buffer.frame(images, self.instruction, now_ns)
@@ -320,14 +298,13 @@ class Rollout:
             return None
         latency_s = (now_ns - chunk.stamp_ns) / NS_PER_S
         chunk = self._to_execute(chunk, now_ns)
-        measured = self._measured()
-        origin = self._origin(measured, now_ns)
-        made = plan(chunk, origin, measured, now_ns, self._limits, self._settings.motion)
+        _, measured = self._measured()
+        made = self._execution.follow(chunk, measured, now_ns)
         self._pending = None
-        self._executing = made.trajectory
         self.pacing.record(latency_s)
-        self._count(made, latency_s, now_ns)
-        self._session.covered_until_ns = chunk.stamp_ns + len(chunk.targets) * self._step_ns
+        late = self._settings.mode == "asynchronous" and 0 < self._session.covered_until_ns < now_ns
+        self.counters.count(made, latency_s, late)
+        self._session.covered_until_ns = made.covered_until_ns
         if made.used:
             self.state = State.FOLLOWING
             self.reason = "dry run: nothing is commanded" if self._settings.dry_run else ""
@@ -340,29 +317,74 @@ class Rollout:
         """A chunk could not be had or executed: holds, says why, and begins a new session."""
         if serial != self._pending:
             return None
-        stopping = self._stop(now_ns)
         self._begin_session(State.HOLDING, str(error))
-        return stopping
+        return self._execution.stop(now_ns)
 
     # How it is done
+
+    def _look(self, now_ns: int) -> Trajectory | None:
+        """What the observations and the state of the motion demand."""
+        if self.state not in OBSERVING:
+            return None
+        missing = self._buffer.missing(1, now_ns)
+        if missing is not None:
+            return self._hold(self._explain(missing), now_ns)
+        stamp_ns, measured = self._measured()
+        away = self._execution.away(stamp_ns, measured) if self.state in MOVING else ""
+        if away:
+            return self.trip(away, now_ns)
+        self._note_idleness(stamp_ns, measured)
+        if self._from_start_pose and self._execution.rests(now_ns):
+            return self._approach(measured, now_ns)
+        if self.state is State.FOLLOWING and now_ns > self._session.covered_until_ns:
+            self.state = State.HOLDING
+            if self._settings.mode == "blocking":
+                self.reason = "executed; waiting for the next chunk"
+            else:
+                self.reason = "the next chunk is late: the arm came to rest at the end of the last one"
+        return None
+
+    def _approach(self, measured: NDArray[np.float64], now_ns: int) -> Trajectory | None:
+        """Begins the way to the start pose; once it was gone, the run goes on."""
+        if self.state is State.APPROACHING:
+            self._from_start_pose = False
+            self._begin_session(State.WAITING, "at the start pose; waiting for the first chunk")
+            return None
+        try:
+            trajectory = self._execution.approach(measured, now_ns)
+        except MotionError as error:
+            return self.trip(f"the start pose cannot be approached: {error}", now_ns)
+        seconds = (trajectory.end_ns - now_ns) / NS_PER_S
+        self._begin_session(State.APPROACHING, f"moving to the start pose, {seconds:.1f} s")
+        return trajectory
+
+    def _hold(self, reason: str, now_ns: int) -> Trajectory | None:
+        """Observations stopped: so does the arm; the next call begins a new session."""
+        if self.state not in MOVING:
+            self.reason = reason
+            return None
+        self._begin_session(State.HOLDING, reason)
+        return self._execution.stop(now_ns)
 
     def _begin_session(self, state: State, reason: str) -> None:
         self.state, self.reason = state, reason
         self._session = _Session()
+        self._pending = None
+        self._execution.forgive()
+        self._idle.clear()
+        self.idle_s = 0.0
+
+    def _forget_session(self) -> None:
+        self._session.fresh = True
         self._pending = None
 
     def _require_unlocked(self) -> None:
         if self._locks:
             raise ValueError("; ".join(self._locks.values()))
 
-    def _away(self) -> str:
-        """Which joint is not where it was told to be, in words; empty when all are, or none was told."""
-        newest = self._buffer.newest_positions()
-        following = self.state is State.FOLLOWING and not self._settings.dry_run
-        if not following or self._executing is None or newest is None:
-            self._tracking.clear()
-            return ""
-        return self._tracking.away(self._executing, newest[0], command_positions(self._embodiment, newest[1]))
+    def _note_idleness(self, stamp_ns: int, measured: NDArray[np.float64]) -> None:
+        if self.state is State.FOLLOWING:
+            self.idle_s = self._idle.idle_s(stamp_ns, measured, self._settings.idle_motion)
 
     def _capture_due(self, now_ns: int) -> bool:
         """Whether the newest image set is the one to look at next."""
@@ -370,8 +392,8 @@ class Rollout:
         if newest_ns is None or self._session.fresh:
             return True
         if self._settings.mode == "blocking":
-            return self._rests(now_ns) and newest_ns >= self._session.covered_until_ns
-        wanted_ns = self._session.captured_ns + self.pacing.steps * self._step_ns
+            return self._execution.rests(now_ns) and newest_ns >= self._session.covered_until_ns
+        wanted_ns = self._session.captured_ns + self.pacing.interval_ns
         return newest_ns >= wanted_ns - self._step_ns // 2
 
     def _explain(self, missing: Missing) -> str:
@@ -380,8 +402,8 @@ class Rollout:
 
     def _missing_history(self, now_ns: int) -> Missing | None:
         """A session begins once its second call, too, will find its images; else it would soon halt."""
-        reaches_back = self.pacing.steps < -self._embodiment.image_offsets_steps[0]
-        if self._session.fresh and self._images > 1 and reaches_back:
+        reach_ns = -self._embodiment.image_offsets_steps[0] * self._step_ns
+        if self._session.fresh and self._images > 1 and self.pacing.interval_ns < reach_ns:
             return self._buffer.missing(self._images, now_ns)
         return None
 
@@ -404,54 +426,11 @@ class Rollout:
             targets=chunk.targets[: self._embodiment.execute_steps],
         )
 
-    def _count(self, made: Plan, latency_s: float, now_ns: int) -> None:
-        counters = self.counters
-        late = 0 < self._session.covered_until_ns < now_ns
-        if late and self._settings.mode == "asynchronous":
-            counters.deadline_misses += 1
-        counters.chunks += 1
-        counters.limit_hits += len(made.limit_hits)
-        counters.targets_used, counters.targets_dropped = made.used, made.dropped
-        counters.largest_step = made.largest_step
-        counters.observation_age_s = latency_s
-
-    def _rests(self, now_ns: int) -> bool:
-        return self._executing is None or now_ns > self._executing.end_ns
-
-    def _origin(self, measured: NDArray[np.float64], now_ns: int) -> Trajectory | None:
-        """What the next trajectory goes on from; None: from the measured joints.
-
-        A resting arm is where its last trajectory ended, up to the error of its controller: going on from
-        there keeps the setpoint continuous. Further away, something else has moved it.
-        """
-        if self._settings.dry_run:
-            return None
-        if self._executing is not None and self._rests(now_ns):
-            end, _ = self._executing.sample(now_ns)
-            if np.abs(end - measured).max() > MOVED:
-                self._executing = None
-        return self._executing
-
-    def _stop(self, now_ns: int) -> Trajectory | None:
-        if self._executing is None or self._rests(now_ns):
-            return None
-        self._executing = stop(self._executing, now_ns, self._limits, self._settings.motion)
-        return self._executing
-
-    def _hold(self, missing: Missing, now_ns: int) -> Trajectory | None:
-        """Observations stopped: so does the arm; the next call begins a new session."""
-        reason = self._explain(missing)
-        if self.state is not State.FOLLOWING:
-            self.reason = reason
-            return None
-        stopping = self._stop(now_ns)
-        self._begin_session(State.HOLDING, reason)
-        return stopping
-
-    def _measured(self) -> NDArray[np.float64]:
+    def _measured(self) -> tuple[int, NDArray[np.float64]]:
+        """Stamp [ns] and positions (J,) of the command joints, newest."""
         newest = self._buffer.newest_positions()
         assert newest is not None, "a chunk answers a frame, and a frame has joint states"
-        return command_positions(self._embodiment, newest[1])
+        return newest[0], command_positions(self._embodiment, newest[1])
 
     @property
     def _step_ns(self) -> int:

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.cpu
 
 
 def make(execute_steps: int = 24, quantile: float = 1.0, margin_steps: int = 2) -> Pacing:
-    return Pacing(1 / 15, 24, execute_steps, quantile, margin_steps)
+    pacing = Pacing(24, execute_steps)
+    pacing.adjust(1 / 15, quantile, margin_steps)
+    return pacing
 
 
 def test_without_measurements_everything_is_executed() -> None:

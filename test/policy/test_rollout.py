@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 
 from dreamzero_ros.embodiment.frame import ActionChunk
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
-from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.plan import Settings as MotionSettings
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
-from dreamzero_ros.policy.rollout import Command, Request, Rollout, RolloutSettings, State
+from dreamzero_ros.policy.rollout import Command, Request, Rollout, State
+from dreamzero_ros.policy.settings import RolloutSettings
 
 pytestmark = pytest.mark.cpu
 
@@ -31,16 +34,12 @@ HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.state_joints])
 class Bench:
     """Feeds a rollout with images at 15 Hz and joint states at 100 Hz, and answers it after a latency."""
 
-    def __init__(self, latency_s: float = 0.3, seen_s: float = 2.0, **options: object) -> None:
-        self.buffer = ObservationBuffer(ROBOT, max_age_s=0.3)
-        rows = [ROBOT.limits[joint] for joint in ROBOT.command_joints]
-        limits = Limits(
-            *(
-                np.array([getattr(row, key) for row in rows])
-                for key in ("lower", "upper", "velocity", "acceleration")
-            )
-        )
-        self.rollout = Rollout(ROBOT, self.buffer, True, limits, RolloutSettings(**options))
+    def __init__(
+        self, latency_s: float = 0.3, seen_s: float = 2.0, robot: Embodiment = ROBOT, **options: object
+    ) -> None:
+        self.robot = robot
+        self.buffer = ObservationBuffer(robot, max_age_s=0.3)
+        self.rollout = Rollout(self.robot, self.buffer, True, RolloutSettings(**options))
         self.latency_s = latency_s
         self.answer: Callable[[Request], ActionChunk] = self.drift
         self.requests: list[Request] = []
@@ -48,6 +47,7 @@ class Bench:
         self.stops: list[Trajectory] = []
         self.executing: Trajectory | None = None
         self.cameras = [camera.name for camera in ROBOT.cameras]
+        self.speeds: list[float] = []
         self.now_ns = START
         self.run(seen_s)
 
@@ -60,11 +60,16 @@ class Bench:
     def positions(self) -> np.ndarray:
         return HOME if self.executing is None else self.executing.sample(self.now_ns)[0]
 
+    def fastest(self) -> float:
+        """Largest speed of any joint at this time [rad/s]."""
+        return float(np.abs(self.executing.sample(self.now_ns)[1]).max())
+
     def run(self, seconds: float) -> None:
         """Lets time pass in steps of 5 ms."""
         for _ in range(round(seconds * 200)):
             self.now_ns += 5 * MS
             elapsed_ms = (self.now_ns - START) // MS
+            self.speeds.append(0.0 if self.executing is None else self.fastest())
             if elapsed_ms % 10 == 0:
                 self.buffer.add_joint_state(self.now_ns, self.positions())
             if elapsed_ms % 65 == 0:
@@ -333,3 +338,157 @@ def test_in_a_dry_run_every_trajectory_begins_at_the_measured_joints() -> None:
     for command in bench.commands:
         np.testing.assert_array_equal(command.plan.trajectory.positions[0], HOME)
         np.testing.assert_array_equal(command.plan.trajectory.velocities[0], 0)
+
+
+def test_the_way_to_the_start_pose_is_gentle_and_comes_before_the_policy() -> None:
+    bench = Bench(approach_share=0.2)
+    away = HOME + np.append(np.full(7, 0.4), -0.02)
+    bench.executing = None
+    bench.positions = lambda: away if bench.executing is None else bench.executing.sample(bench.now_ns)[0]
+    bench.run(0.1)
+    bench.rollout.start("pick up the cup", from_start_pose=True)
+    bench.run(0.1)
+    assert bench.rollout.state is State.APPROACHING and "start pose" in bench.rollout.reason
+    while bench.rollout.state is State.APPROACHING:
+        assert not bench.requests
+        bench.run(0.1)
+    np.testing.assert_allclose(bench.positions(), HOME, atol=1e-9)
+    assert 0.1 < max(bench.speeds) <= 0.2 * max(row.velocity for row in ROBOT.limits.values())
+    bench.run(1)
+    assert bench.rollout.state is State.FOLLOWING and bench.requests[0].new_session
+
+
+@pytest.mark.parametrize("interruption", ["pause", "camera", "e-stop"])
+def test_an_interrupted_way_to_the_start_pose_is_gone_to_its_end(interruption: str) -> None:
+    bench = Bench()
+    away = HOME + np.append(np.full(7, 0.4), 0.0)
+    bench.positions = lambda: away if bench.executing is None else bench.executing.sample(bench.now_ns)[0]
+    bench.run(0.1)
+    bench.rollout.start("pick up the cup", from_start_pose=True)
+    bench.run(1)
+    if interruption == "pause":
+        bench.keep(bench.rollout.pause(bench.now_ns))
+        bench.run(1)
+        bench.rollout.resume()
+    elif interruption == "camera":
+        cameras, bench.cameras = bench.cameras, []
+        bench.run(1)
+        assert bench.rollout.state is State.HOLDING
+        bench.cameras = cameras
+    else:
+        bench.keep(bench.rollout.lock("e-stop", "the e-stop is pressed", bench.now_ns))
+        bench.run(1)
+        bench.rollout.unlock("e-stop")
+        bench.rollout.restart()
+    assert bench.fastest() == 0 and not bench.requests
+    bench.run(0.5)
+    assert bench.rollout.state is State.APPROACHING
+    while bench.rollout.state is State.APPROACHING:
+        bench.run(0.1)
+    np.testing.assert_allclose(bench.positions(), HOME, atol=1e-9)
+
+
+def test_an_arm_that_does_not_move_is_idle_for_a_time_that_is_told() -> None:
+    bench = Bench(idle_motion=0.02)
+    bench.rollout.start("pick up the cup")
+    bench.run(4)
+    assert bench.rollout.idle_s < 0.5
+    bench.answer = lambda request: dataclasses.replace(
+        bench.drift(request), targets=np.tile(request.frame.positions, (ROBOT.horizon, 1))
+    )
+    bench.run(5)
+    assert 2.5 < bench.rollout.idle_s < 5
+
+
+def test_a_robot_that_needs_commands_gets_them_in_every_state_after_the_first() -> None:
+    needy = dataclasses.replace(ROBOT, command_period_s=0.1)
+    bench = Bench(robot=needy)
+    sent_ns = []
+    keep = bench.keep
+
+    def note(trajectory: Trajectory | None) -> None:
+        if trajectory is not None:
+            assert trajectory.end_ns >= bench.now_ns + 100 * MS
+            if bench.executing is not None:
+                for one, other in zip(
+                    trajectory.sample(bench.now_ns), bench.executing.sample(bench.now_ns), strict=True
+                ):
+                    np.testing.assert_allclose(one, other, atol=1e-6)
+            sent_ns.append(bench.now_ns)
+        keep(trajectory)
+
+    bench.keep = note
+    bench.run(1)
+    assert not sent_ns, "nothing before the first command"
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    bench.cameras.clear()
+    bench.run(2)
+    assert bench.rollout.state is State.HOLDING
+    bench.keep(bench.rollout.end(bench.now_ns, "canceled"))
+    bench.run(1)
+    times_ns = sorted([*sent_ns, *(c.plan.trajectory.start_ns for c in bench.commands), bench.now_ns])
+    assert np.diff(times_ns).max() <= 100 * MS
+
+
+def test_who_hands_over_the_arm_sends_nothing_more() -> None:
+    bench = Bench(robot=dataclasses.replace(ROBOT, command_period_s=0.1))
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    bench.keep(bench.rollout.yield_arm("goal", "somebody else moves the arm", bench.now_ns))
+    assert bench.rollout.state is State.STOPPED and "somebody else" in bench.rollout.reason
+    sent = len(bench.stops)
+    bench.run(1)
+    assert len(bench.stops) == sent
+    with pytest.raises(ValueError, match="somebody else"):
+        bench.rollout.restart()
+
+
+def test_half_the_speed_takes_twice_the_time() -> None:
+    def furthest(speed_scale: float) -> float:
+        bench = Bench(motion=MotionSettings(speed_scale=speed_scale))
+        bench.rollout.start("pick up the cup")
+        bench.run(1.5)
+        return float(np.abs(bench.positions() - HOME).max())
+
+    assert furthest(0.5) == pytest.approx(furthest(1.0) / 2, rel=0.2)
+
+
+def test_slow_motion_is_asked_for_less_often_and_is_never_late() -> None:
+    bench = Bench(0.4, motion=MotionSettings(speed_scale=0.5))
+    bench.rollout.start("pick up the cup")
+    bench.run(12)
+    assert bench.rollout.counters.deadline_misses == 0
+    gaps = np.diff([request.frame.stamp_ns for request in bench.requests]) / SECOND
+    assert gaps[1:].min() > 1.6
+
+
+def test_settings_change_while_a_run_lasts() -> None:
+    bench = Bench()
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    bench.rollout.apply(RolloutSettings(max_observation_age_s=0.01))
+    bench.run(0.1)
+    assert bench.rollout.state is State.HOLDING and "the limit is 10 ms" in bench.rollout.reason
+
+
+def test_other_limits_hold_from_the_next_chunk_on() -> None:
+    bench = Bench()
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    slow = {joint: dataclasses.replace(row, velocity=0.01) for joint, row in ROBOT.limits.items()}
+    bench.rollout.describe(dataclasses.replace(ROBOT, limits=slow))
+    done = len(bench.commands)
+    bench.run(4)
+    for command in bench.commands[done + 1 :]:
+        after = command.plan.trajectory.window(command.plan.splice_ns, command.plan.trajectory.end_ns)
+        assert after.extremes().velocity.max() <= 0.01 + 1e-6
+
+
+def test_a_new_instruction_does_not_undo_a_stop() -> None:
+    bench = Bench()
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    bench.keep(bench.rollout.trip("the arm was hit", bench.now_ns))
+    bench.rollout.change_instruction("put it down")
+    assert bench.rollout.state is State.STOPPED
