@@ -6,24 +6,24 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable
 
-import numpy as np
 from rclpy.node import Node
 from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 from std_srvs.srv import SetBool, Trigger
 
+from dreamzero_ros.embodiment.description import with_description
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
-from dreamzero_ros.motion.limits import Limits
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.policy.rollout import Rollout
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
 from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.command_bridge import CommandBridge
-from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, SetInstruction
+from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, RunPolicy, SetInstruction
 from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
+from dreamzero_ros.ros.paths import EndEffectorPaths
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
 from dreamzero_ros.ros.run_action import Result, RunAction, Runner
 from dreamzero_ros.ros.status import LastCall, stages, status_message
@@ -31,8 +31,8 @@ from dreamzero_ros.ros.status import LastCall, stages, status_message
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
 
-
-E_STOP = "e-stop"
+E_STOP, DESCRIPTION = "e-stop", "robot_description"
+"""What locks the arm."""
 
 
 class ControlLoop:
@@ -47,25 +47,30 @@ class ControlLoop:
         ValueError: Robot file, checkpoint or parameters cannot be used; says what to change.
     """
 
-    def __init__(self, node: Node, parameters: PolicyParameters, run: RunAction) -> None:
+    def __init__(
+        self, node: Node, parameters: PolicyParameters, run: RunAction, urdf: str | None = None
+    ) -> None:
         self._node = node
-        self.embodiment = parameters.load()
+        self._file_robot = parameters.load()
+        self.embodiment = self._described(urdf) if urdf is not None else self._file_robot
         self._commands = None if parameters.dry_run else CommandBridge(node, self.embodiment)
         try:
-            policy, warm_latency_s = make_policy(parameters, self.embodiment)
+            policy, warm_latency_s = make_policy(parameters, self.embodiment, self._now_ns)
         except Exception:
             self._close_commands()
             raise
         self.policy_name = policy.name
+        for doubt in policy.doubts:
+            node.get_logger().warning(doubt)
         self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
         self._rollout = Rollout(
             self.embodiment,
             self._buffer,
             policy.uses_history,
-            limits_of(self.embodiment),
             parameters.rollout(self.embodiment),
         )
         self._rollout.pacing.record(warm_latency_s)
+        self._paths = self._paths_of(urdf) if urdf is not None else None
         self._last = LastCall()
         self._asked_age_s = 0.0
         self._executed_ns = -1
@@ -79,7 +84,7 @@ class ControlLoop:
         )
         self._started = False
         self._run = run
-        run.serve(Runner(self._begin_run, self._end_run, self._fill_result))
+        run.serve(Runner(self._begin_run, self._end_run, self._fill_result, lambda: self._rollout.idle_s))
         self._services = [
             node.create_service(SetInstruction, "~/set_instruction", self._set_instruction),
             node.create_service(Trigger, "~/reset", self._reset),
@@ -122,11 +127,46 @@ class ControlLoop:
         self._node.destroy_guard_condition(self._wake)
         for publisher in (self._chunks, self._observed, self._imagined):
             self._node.destroy_publisher(publisher)
+        self._close_paths()
         self._close_commands()
 
     def _close_commands(self) -> None:
         if self._commands is not None:
             self._commands.close()
+
+    def describe(self, urdf: str) -> None:
+        """The robot description has come, or has changed: its limits hold where they are tighter."""
+        try:
+            self.embodiment = self._described(urdf)
+        except ValueError as error:
+            self._node.get_logger().error(str(error))
+            self._send(self._rollout.lock(DESCRIPTION, str(error), self._now_ns()))
+            return
+        self._rollout.unlock(DESCRIPTION)
+        self._rollout.describe(self.embodiment)
+        self._close_paths()
+        self._paths = self._paths_of(urdf)
+
+    def _described(self, urdf: str) -> Embodiment:
+        embodiment, differences = with_description(self._file_robot, urdf)
+        for difference in differences:
+            self._node.get_logger().warning(difference)
+        return embodiment
+
+    def _paths_of(self, urdf: str) -> EndEffectorPaths:
+        return EndEffectorPaths(self._node, self.embodiment, urdf)
+
+    def _close_paths(self) -> None:
+        if self._paths is not None:
+            self._paths.close()
+
+    def apply(self, parameters: PolicyParameters) -> None:
+        """Other values of live parameters, from now on.
+
+        Raises:
+            ValueError: They cannot be used; the ones before stay in force.
+        """
+        self._rollout.apply(parameters.rollout(self.embodiment))
 
     def fault(self, error: Exception) -> None:
         """Something unforeseen happened in a callback: the arm is stopped and the run ends."""
@@ -184,6 +224,8 @@ class ControlLoop:
         self._executed_ns = chunk.stamp_ns
         self._send(command.plan.trajectory)
         self._chunks.publish(chunk_message(command))
+        if self._paths is not None:
+            self._paths.publish(command.plan.trajectory)
         self._last = LastCall(
             stages(self._asked_age_s, chunk.latency_s, command.latency_s),
             chunk.context_frames,
@@ -207,11 +249,11 @@ class ControlLoop:
 
     # What the operator does
 
-    def _begin_run(self, instruction: str) -> None:
+    def _begin_run(self, goal: RunPolicy.Goal) -> None:
         if not self._started:
             raise ValueError("the node is not active: activate it first")
-        self._rollout.start(instruction)
-        self._node.get_logger().info(f"run: {instruction!r}")
+        self._rollout.start(goal.instruction, goal.from_start_pose)
+        self._node.get_logger().info(f"run: {goal.instruction!r}")
 
     def _end_run(self, reason: str) -> None:
         self._send(self._rollout.end(self._now_ns(), f"no run: {reason}"))
@@ -242,17 +284,6 @@ class ControlLoop:
 
     def _now_ns(self) -> int:
         return self._node.get_clock().now().nanoseconds
-
-
-def limits_of(embodiment: Embodiment) -> Limits:
-    """The limits of the command joints, in their order."""
-    rows = [embodiment.limits[joint] for joint in embodiment.command_joints]
-    return Limits(
-        lower=np.array([row.lower for row in rows]),
-        upper=np.array([row.upper for row in rows]),
-        velocity=np.array([row.velocity for row in rows]),
-        acceleration=np.array([row.acceleration for row in rows]),
-    )
 
 
 def _answered(response: object, work: Callable[[], None]) -> object:

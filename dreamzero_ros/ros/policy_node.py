@@ -8,9 +8,10 @@ import sys
 from diagnostic_msgs.msg import DiagnosticArray
 
 from dreamzero_ros.ros.control_loop import ControlLoop
+from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.interfaces import PolicyStatus
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
-from dreamzero_ros.ros.parameters import declare
+from dreamzero_ros.ros.parameters import declare, on_change
 from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import RunAction
@@ -26,10 +27,12 @@ class PolicyNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("policy_node")
         self._settings = declare(self, PolicyParameters)
+        on_change(self, lambda: self._settings, self._take_settings)
         self._status = self.create_publisher(PolicyStatus, "~/status", REPORT)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", REPORT)
         self._run = RunAction(self)
         self._loop: ControlLoop | None = None
+        self._description = RobotDescription(self, self._take_description)
         self._inactive = "not configured"
         self._newest = self._make_status()
         self.create_timer(STATUS_PERIOD_S, self._publish_status)
@@ -37,7 +40,7 @@ class PolicyNode(ManagedNode):
 
     def _setup(self) -> None:
         try:
-            self._loop = ControlLoop(self, self._settings, self._run)
+            self._loop = ControlLoop(self, self._settings, self._run, self._description.urdf)
         except Exception as error:
             self._inactive = f"configure failed: {error}"
             raise
@@ -62,6 +65,15 @@ class PolicyNode(ManagedNode):
         """Stops the arm; the node goes on."""
         if self._loop is not None:
             self._loop.fault(error)
+
+    def _take_settings(self, settings: PolicyParameters) -> None:
+        if self._loop is not None:
+            self._loop.apply(settings)
+        self._settings = settings
+
+    def _take_description(self, urdf: str) -> None:
+        if self._loop is not None:
+            self._loop.describe(urdf)
 
     def _make_status(self) -> PolicyStatus:
         if self._loop is not None and not self._inactive:

@@ -4,21 +4,20 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from dreamzero_ros.embodiment.layout import joint_actions
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.weights import load_engine, random_engine
-from dreamzero_ros.motion.plan import Settings as MotionSettings
 from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.delayed import DelayedPolicy
 from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
-from dreamzero_ros.policy.rollout import RolloutSettings
 from dreamzero_ros.policy.stand_ins import HoldPolicy, ReplayPolicy
+from dreamzero_ros.policy.wave import WavePolicy
+from dreamzero_ros.ros.motion_settings import MotionParameters
 from dreamzero_ros.ros.parameters import setting
 from dreamzero_ros.ros.robot import RobotParameters
 
@@ -26,16 +25,16 @@ DYNAMIC = "dynamic"
 
 
 @dataclass(frozen=True)
-class PolicyParameters(RobotParameters):
+class PolicyParameters(MotionParameters, RobotParameters):
     """Every parameter of the policy node; `config/policy_node.yaml` shows them with their defaults."""
 
     policy: str = setting(
         "dreamzero",
-        "What answers: the world action model, or a stand-in that asks the arm to stay or replays chunks.",
-        choices=("dreamzero", "hold", "replay"),
+        "What answers: the world action model, or a stand-in that asks the arm to stay (hold), moves it "
+        "gently (wave) or replays chunks (replay).",
+        choices=("dreamzero", "hold", "wave", "replay"),
     )
     recording: str = setting("", "For replay: a run.json of the demo, whose chunks are given out in order.")
-    dry_run: bool = setting(False, "Everything but commands: chunks are planned and shown, none is sent.")
     checkpoint: str = setting(
         "", "Weights in the reference release's layout: a folder, or a hub id such as owner/name."
     )
@@ -58,75 +57,62 @@ class PolicyParameters(RobotParameters):
         5.0, "Weight of classifier-free guidance on the video; 1 halves the work.", lowest=1.0, highest=20.0
     )
     seed: int = setting(1140, "Seed of the initial noise of every chunk.", lowest=0, highest=2**31 - 1)
-    mode: str = setting(
-        "asynchronous",
-        "asynchronous looks again while a chunk is executed; blocking executes, rests, looks, waits.",
-        choices=("asynchronous", "blocking"),
-    )
-    latency_quantile: float = setting(
-        0.9, "Share of the measured latencies on which pacing counts.", lowest=0.0, highest=1.0
-    )
-    margin_steps: int = setting(2, "Control steps that pacing keeps free beyond it.", lowest=0, highest=48)
-    max_observation_age_s: float = setting(
-        0.3,
-        "The arm is stopped when the newest image of a camera or joint state is older [s].",
-        lowest=0.05,
+    added_latency_s: float = setting(
+        0.0,
+        "Every answer is held back this long [s]: what would a slower machine do? For trials.",
+        lowest=0.0,
         highest=10.0,
     )
-    max_tracking_error: float = setting(
-        0.3,
-        "The arm is stopped when a joint stays further from its command [rad or m]; joints with a mapping, "
-        "such as grippers, are exempt.",
+    command_output: str = setting(
+        "topic",
+        "How controllers are commanded: on their topic, or by goals of their FollowJointTrajectory action, "
+        "which say when they reject or abort.",
+        choices=("topic", "action"),
+    )
+    foreign_goals: str = setting(
+        "refuse",
+        "While somebody else's goal, such as MoveIt's, is active on a controller: refuse to command it, "
+        "preempt the goal at the start of a run, or ignore it.",
+        choices=("refuse", "preempt", "ignore"),
+    )
+    moveit_check_every: int = setting(
+        0,
+        "Ask MoveIt whether every n-th target of a chunk is free of collisions before it is sent; 0: do not.",
+        lowest=0,
+        highest=48,
+    )
+    moveit_group: str = setting("", "MoveIt's planning group of these questions; empty: the whole robot.")
+    moveit_timeout_s: float = setting(
+        0.2,
+        "A chunk that MoveIt has not answered for after this time is refused [s].",
         lowest=0.01,
-        highest=3.2,
-    )
-    lead_s: float = setting(
-        0.05, "Time from a command to its splice; at least one control step [s].", lowest=0.005, highest=1.0
-    )
-    max_start_distance: float = setting(
-        0.5,
-        "A chunk is refused when its first target is further from the measured joints [rad or m]; joints "
-        "with a mapping, such as grippers, are exempt.",
-        lowest=0.001,
-        highest=3.2,
-    )
-
-    def rollout(self, embodiment: Embodiment) -> RolloutSettings:
-        """The share of the run."""
-        return RolloutSettings(
-            mode=self.mode,  # type: ignore[arg-type]
-            latency_quantile=self.latency_quantile,
-            margin_steps=self.margin_steps,
-            dry_run=self.dry_run,
-            tracking_tolerance=arm_tolerance(embodiment, self.max_tracking_error),
-            motion=MotionSettings(
-                lead_s=self.lead_s, start_tolerance=arm_tolerance(embodiment, self.max_start_distance)
-            ),
-        )
-
-
-def arm_tolerance(embodiment: Embodiment, distance: float) -> NDArray[np.float64]:
-    """(J,) distance that is tolerated [rad or m]: infinite for joints with a mapping, such as grippers.
-
-    A gripper may jump between targets, and it stops at what it grasps.
-    """
-    return np.array(
-        [
-            distance if field.mapping is None else np.inf
-            for field in joint_actions(embodiment)
-            for _ in field.joints
-        ]
+        highest=5.0,
     )
 
 
-def make_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple[Policy, float]:
+def make_policy(
+    parameters: PolicyParameters, embodiment: Embodiment, now_ns: Callable[[], int]
+) -> tuple[Policy, float]:
     """Loads and warms up the policy; returns it with the duration of a warm call [s].
+
+    Args:
+        parameters: Name the policy.
+        embodiment: The robot.
+        now_ns: Time now on the ROS clock [ns].
 
     Raises:
         ValueError: The parameters do not name a policy that can run here; says what to set.
     """
+    policy, warm_s = _named_policy(parameters, embodiment)
+    added_s = parameters.added_latency_s
+    return (DelayedPolicy(policy, added_s, now_ns), warm_s + added_s) if added_s else (policy, warm_s)
+
+
+def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple[Policy, float]:
     if parameters.policy == "hold":
         return HoldPolicy(embodiment), 0.0
+    if parameters.policy == "wave":
+        return WavePolicy(embodiment, parameters.seed), 0.0
     if parameters.policy == "replay":
         return ReplayPolicy.of_run(embodiment, Path(parameters.recording)), 0.0
     if bool(parameters.checkpoint) == bool(parameters.random_weights):

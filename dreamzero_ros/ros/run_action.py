@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
-from dreamzero_ros.ros.messages import duration_ns
+from dreamzero_ros.ros.messages import NS_PER_S, duration_ns
 
 Result = RunPolicy.Result
 
@@ -21,12 +21,14 @@ Result = RunPolicy.Result
 class Runner:
     """What runs are made of."""
 
-    begin: Callable[[str], None]
-    """Begins a run with an instruction; raises ValueError with the reason when it cannot."""
+    begin: Callable[[RunPolicy.Goal], None]
+    """Begins a run; raises ValueError with the reason when it cannot."""
     end: Callable[[str], None]
     """Ends the run for a reason."""
     fill: Callable[[Result], None]
     """Writes the run's counters into a result."""
+    idle_s: Callable[[], float]
+    """For how long the arm has followed chunks without moving [s]."""
 
 
 @dataclass
@@ -36,10 +38,12 @@ class _Run:
     ended: Future
     until_ns: int | None
     """When the time limit is reached [ns, ROS clock]; None without one."""
+    idle_s: float
+    """For how long the arm may stay without moving [s]; 0: forever."""
 
 
 class RunAction:
-    """Serves `~/run`: starts a run per goal, and ends it by time limit, cancel, a newer goal or a fault.
+    """Serves `~/run`: a run per goal, ended by time limit, idleness, cancel, a newer goal or a fault.
 
     It lives as long as its node, so that a goal is answered in every state, and a result still goes
     out after the work has ended.
@@ -59,7 +63,7 @@ class RunAction:
         self._runner = runner
 
     def watch(self, now_ns: int) -> None:
-        """Ends the run when its client canceled it or its time is over; to be called often."""
+        """Ends the run when it was canceled, its time is over or the arm idles; to be called often."""
         run = self._run
         if run is None:
             return
@@ -67,6 +71,8 @@ class RunAction:
             self.finish(Result.CANCELED, "canceled by the client")
         elif run.until_ns is not None and now_ns >= run.until_ns:
             self.finish(Result.SUCCEEDED, "the time limit was reached")
+        elif 0 < run.idle_s <= run.runner.idle_s():
+            self.finish(Result.IDLE, f"the arm has not moved for {run.idle_s:g} s")
 
     def finish(self, outcome: int, reason: str) -> None:
         """Ends the run with an outcome of RunPolicy.Result; does nothing without a run."""
@@ -89,15 +95,15 @@ class RunAction:
         try:
             if runner is None:
                 raise ValueError("the node is not configured: configure and activate it first")
-            runner.begin(goal.instruction)
+            runner.begin(goal)
         except ValueError as error:
             handle.abort()
             return Result(outcome=Result.FAULT, reason=str(error))
         limit_ns = duration_ns(goal.time_limit)
-        now_ns = self._node.get_clock().now().nanoseconds
-        self._run = _Run(runner, handle, Future(), now_ns + limit_ns if limit_ns else None)
+        until_ns = self._node.get_clock().now().nanoseconds + limit_ns if limit_ns else None
+        self._run = _Run(runner, handle, Future(), until_ns, duration_ns(goal.idle_time) / NS_PER_S)
         result = await self._run.ended
-        if result.outcome == Result.SUCCEEDED:
+        if result.outcome in (Result.SUCCEEDED, Result.IDLE):
             handle.succeed()
         elif result.outcome == Result.CANCELED and handle.is_cancel_requested:
             handle.canceled()

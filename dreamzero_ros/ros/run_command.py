@@ -24,6 +24,7 @@ INTERRUPTED = 130
 """Exit code after Ctrl-C, as of shells."""
 EXIT_CODES = {
     RunPolicy.Result.SUCCEEDED: 0,
+    RunPolicy.Result.IDLE: 0,
     RunPolicy.Result.CANCELED: INTERRUPTED,
     RunPolicy.Result.PREEMPTED: 1,
     RunPolicy.Result.FAULT: 1,
@@ -78,21 +79,37 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run",
         description="Lets the policy move the arm until the time limit or Ctrl-C; says why it does not move.",
-        epilog="Exit codes: 0 time limit reached, 1 fault or newer goal, 130 canceled with Ctrl-C.",
+        epilog="Exit codes: 0 time limit reached or arm idle, 1 fault or newer goal, 130 canceled with Ctrl-C.",
     )
     parser.add_argument("instruction", help="what the arm is to do, in words")
     parser.add_argument("--time-limit", type=float, default=0.0, help="seconds; 0, the default, is no limit")
+    parser.add_argument(
+        "--idle-time",
+        type=float,
+        default=0.0,
+        help="end the run when the arm has not moved for so many seconds",
+    )
+    parser.add_argument(
+        "--from-start-pose", action="store_true", help="move gently to the start pose of the robot file first"
+    )
     parser.add_argument("--node", default="policy_node", help="name of the policy node (default policy_node)")
     options = parser.parse_args(words)
     if not options.instruction.strip():
         parser.error("instruction: it is empty; say in words what the arm is to do")
-    if options.time_limit < 0:
-        parser.error(f"--time-limit: got {options.time_limit}, expected 0 or more")
+    for name in ("time_limit", "idle_time"):
+        seconds = getattr(options, name)
+        if seconds < 0:
+            parser.error(f"--{name.replace('_', '-')}: got {seconds}, expected 0 or more")
     return options
 
 
 def _run(client: RunClient, executor: SingleThreadedExecutor, options: argparse.Namespace) -> int:
-    goal = RunPolicy.Goal(instruction=options.instruction, time_limit=duration_message(options.time_limit))
+    goal = RunPolicy.Goal(
+        instruction=options.instruction,
+        time_limit=duration_message(options.time_limit),
+        idle_time=duration_message(options.idle_time),
+        from_start_pose=options.from_start_pose,
+    )
     print(f"waiting for {options.node}", flush=True)
     try:
         while not client.ready:

@@ -16,6 +16,7 @@ from dreamzero_ros.ros.messages import diagnostics_message, time_message
 
 CODES = {
     State.IDLE: PolicyStatus.IDLE,
+    State.APPROACHING: PolicyStatus.APPROACHING,
     State.WAITING: PolicyStatus.WAITING,
     State.FOLLOWING: PolicyStatus.FOLLOWING,
     State.HOLDING: PolicyStatus.HOLDING,
@@ -65,6 +66,9 @@ def status_message(
         targets_used=counters.targets_used,
         targets_dropped=counters.targets_dropped,
         limit_hits=counters.limit_hits,
+        speed_scale=rollout.speed_scale,
+        time_scale=counters.time_scale,
+        idle_s=rollout.idle_s,
         largest_step=counters.largest_step,
         capture_interval_steps=counters.capture_steps,
         overlap_steps=counters.overlap_steps,

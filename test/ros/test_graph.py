@@ -14,7 +14,7 @@ from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end, assert_c
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.decode import stamp_ns
-from dreamzero_ros.ros.control_loop import limits_of
+from dreamzero_ros.policy.limits import limits_of
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
 from dreamzero_ros.ros.messages import trajectory_of
 

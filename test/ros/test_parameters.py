@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import rclpy
 import yaml
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.context import Context
 from rclpy.exceptions import ParameterException
 from rclpy.node import Node
@@ -17,7 +18,7 @@ from rclpy.parameter import Parameter
 
 from dreamzero_ros.ros.footage_node import FootageParameters
 from dreamzero_ros.ros.isolation import free_domain
-from dreamzero_ros.ros.parameters import declare
+from dreamzero_ros.ros.parameters import declare, on_change
 from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.sim_node import SimParameters
 
@@ -55,7 +56,8 @@ def test_without_overrides_the_defaults_hold(kind: type, context: Context) -> No
     assert declare(made, kind) == kind()
     for name in defaults(kind):
         descriptor = made.describe_parameter(name)
-        assert len(descriptor.description) > 10 and descriptor.read_only
+        live = {field.name: field.metadata["live"] for field in dataclasses.fields(kind)}
+        assert len(descriptor.description) > 10 and descriptor.read_only is not live[name]
     made.destroy_node()
 
 
@@ -76,11 +78,33 @@ def test_what_does_not_fit_is_refused(values: dict[str, object], words: str, con
     made.destroy_node()
 
 
-def test_a_running_node_refuses_changes(context: Context) -> None:
+def test_a_running_node_takes_live_parameters_and_refuses_the_others(context: Context) -> None:
     made = node(context)
-    declare(made, PolicyParameters)
-    result = made.set_parameters([Parameter("margin_steps", value=3)])[0]
-    assert not result.successful
+    taken = [declare(made, PolicyParameters)]
+
+    def take(settings: PolicyParameters) -> None:
+        if settings.margin_steps == 7:
+            raise ValueError("seven is too many")
+        taken.append(settings)
+
+    on_change(made, lambda: taken[-1], take)
+
+    def change(name: str, value: object) -> SetParametersResult:
+        return made.set_parameters([Parameter(name, value=value)])[0]
+
+    assert change("margin_steps", 3).successful and taken[-1].margin_steps == 3
+    assert change("on_velocity_limit", "slow_down").successful
+    assert (taken[-1].margin_steps, taken[-1].on_velocity_limit) == (3, "slow_down")
+    for name, value, words in (
+        ("policy", "hold", "read-only"),
+        ("margin_steps", 99, "range"),
+        ("margin_steps", 7, "seven is too many"),
+        ("margin_steps", "3", "type"),
+        ("on_velocity_limit", "slower", "expected one of clamp, slow_down, refuse"),
+    ):
+        result = change(name, value)
+        assert not result.successful and words in result.reason
+    assert len(taken) == 3 and made.get_parameter("margin_steps").value == 3
     made.destroy_node()
 
 
