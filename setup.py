@@ -26,6 +26,7 @@ setup(
         shared("launch", "*.launch.py"),
         shared("config", "*.*"),
         shared("config/embodiments", "*.yaml"),
+        shared("config/rviz", "*.rviz"),
     ],
     install_requires=["setuptools"],
     zip_safe=False,
