@@ -17,6 +17,7 @@ FOOTAGE ?=
 EMBODIMENT ?= droid_franka
 CHUNKS ?= 12
 DEMO ?=
+CHECK ?=
 
 ifdef ROS_DISTRO
 VENV_OPTIONS := --system-site-packages
@@ -27,7 +28,7 @@ VENV_OPTIONS :=
 REQUIREMENTS := requirements/python.txt requirements/ros.txt requirements/dev.txt
 endif
 
-.PHONY: help demo test lint bench clean setup
+.PHONY: help demo check test lint bench clean setup
 
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -53,6 +54,10 @@ setup: $(READY)  ## prepare .venv only
 
 demo: $(READY)  ## closed loop in simulation, or on footage: make demo FOOTAGE=<folder with three videos>
 	@$(BIN)/python -m dreamzero_ros.ros.demo --embodiment $(EMBODIMENT) --chunks $(CHUNKS) $(if $(FOOTAGE),--footage "$(FOOTAGE)") $(DEMO)
+
+check: $(READY)  ## is everything ready for a run? first try: make check CHECK=--sim
+	@FASTRTPS_DEFAULT_PROFILES_FILE="$${FASTRTPS_DEFAULT_PROFILES_FILE:-$(CURDIR)/config/fastdds.xml}" \
+		$(BIN)/python -m dreamzero_ros.ros.check.command $(CHECK)
 
 $(KINEMATICS): $(READY) requirements/kinematics.txt
 	$(PIP) install -r requirements/kinematics.txt

@@ -35,6 +35,7 @@ setup(
             f"policy_node = {NAME}.ros.policy_node:main",
             f"sim_node = {NAME}.ros.sim_node:main",
             f"footage_node = {NAME}.ros.footage_node:main",
+            f"check = {NAME}.ros.check.command:main",
             f"run = {NAME}.ros.run_command:main",
             f"demo = {NAME}.ros.demo:main",
             f"dreamzero-bench = {NAME}.policy.bench:main",

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device and memory of the model."""
+
+from __future__ import annotations
+
+import torch
+
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.memory import needed_memory
+from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
+from dreamzero_ros.ros.policy_settings import PolicyParameters
+
+WORKSPACE_SHARE = 0.1
+"""Share of weights and caches that should be free beyond them, for what is in between in a call."""
+GB = 1e9
+TRIAL = "tiny"
+"""The variant that is made for CPUs."""
+
+
+def check_device(parameters: PolicyParameters, engine: Engine) -> list[Row]:
+    """Compares what the model needs with what the device has free."""
+    dtype = getattr(torch, parameters.dtype)
+    need = needed_memory(engine.config, dtype, guided=parameters.guidance_scale != 1)
+    needed = f"{_gb(need.weights)} of weights and {_gb(need.caches)} of caches ({parameters.dtype})"
+    if not parameters.device.startswith("cuda"):
+        if engine.config.name == TRIAL:
+            return [
+                passed("device", f"{parameters.device}: no GPU memory is needed; {needed} of main memory")
+            ]
+        finding = f"{parameters.device}: a chunk of {engine.config.name} takes minutes; {needed}"
+        return [warned("device", finding, "device:=cuda on a machine with a GPU")]
+    index = torch.device(parameters.device).index or 0
+    if index >= torch.cuda.device_count():
+        finding = f"{parameters.device}: torch sees {torch.cuda.device_count()} CUDA devices"
+        return [failed("device", finding, "look at nvidia-smi and at torch's CUDA build, or device:=cpu")]
+    return [_compare(torch.cuda.get_device_name(index), needed, need.total, *torch.cuda.mem_get_info(index))]
+
+
+def _compare(name: str, needed: str, need: int, free: int, total: int) -> Row:
+    finding = f"{name}: {needed}; {_gb(free)} of {_gb(total)} are free"
+    if free < need:
+        return failed("device", finding, "end other users of the GPU (nvidia-smi), or take a larger one")
+    if free < need * (1 + WORKSPACE_SHARE):
+        return warned("device", f"{finding}, little beyond", "end other users of the GPU (nvidia-smi)")
+    return passed("device", finding)
+
+
+def _gb(size: int) -> str:
+    return f"{size / GB:.1f} GB" if size >= GB / 10 else f"{size / GB * 1000:.0f} MB"

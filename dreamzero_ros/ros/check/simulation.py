@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A simulated robot to be checked, in a ROS domain of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.policy_settings import PolicyParameters
+from dreamzero_ros.ros.processes import Processes
+
+NODE = "sim_node"
+
+
+class Simulation:
+    """The process of a simulated robot.
+
+    Args:
+        processes: Starts and ends it.
+    """
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+
+    def start(self, parameters: PolicyParameters, robot: Embodiment) -> None:
+        """Starts the robot of the robot file, with images as the model wants them."""
+        camera = robot.cameras[0]
+        given = {
+            "embodiment": parameters.embodiment,
+            "embodiment_parameters": json.dumps(parameters.embodiment_parameters),
+            "image_width": camera.width,
+            "image_height": camera.height,
+            "autostart": "true",
+        }
+        words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]
+        self._processes.start(NODE, "dreamzero_ros.ros.sim_node", ["--ros-args", *words])
+
+    def failure(self) -> str:
+        """Last words of a robot that ended; empty while it lives."""
+        if self._processes.ended() is None:
+            return ""
+        lines = self._processes.log(NODE).read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it ended without a word"
+
+
+@contextmanager
+def simulation() -> Iterator[Simulation]:
+    """Moves this process to a ROS domain of its own; to be entered before ROS is initialised."""
+    with TemporaryDirectory() as folder:
+        os.environ.update(graph_environment(free_domain(), folder))
+        with Processes(os.environ, Path(folder)) as processes:
+            yield Simulation(processes)
+
+
+def trial(parameters: PolicyParameters) -> PolicyParameters:
+    """The parameters with a tiny model that runs anywhere."""
+    return replace(
+        parameters,
+        policy="dreamzero",
+        checkpoint="",
+        random_weights="tiny",
+        device="cpu",
+        dtype="float32",
+    )
