@@ -13,8 +13,6 @@ from rclpy.node import Node
 from ros_graph import Graph
 
 from dreamzero_ros.embodiment.load import embodiment_files, load
-from dreamzero_ros.ros.paths import EndEffectorPaths
-from dreamzero_ros.sim.description import describe
 
 pytestmark = pytest.mark.ros
 
@@ -83,10 +81,9 @@ def test_only_plugins_of_every_rviz_are_named(robot: str) -> None:
 
 @pytest.mark.parametrize("robot", ROBOTS)
 def test_topics_are_those_of_the_nodes(robot: str, graph: Graph) -> None:
-    """Images of the policy node, paths of what it publishes them with, the model of the simulation."""
+    pytest.importorskip("pinocchio", reason="pinocchio is not installed: requirements/kinematics.txt")
     embodiment = load(robot)
-    node = Node("policy_node", context=graph.context, namespace=robot)
-    paths = EndEffectorPaths(node, embodiment, describe(embodiment))
+    node = Node("observer", context=graph.context)
     namespace = f"__ns:=/{robot}"
     graph.start(
         "sim_node", "-r", namespace, name=f"sim_{robot}", embodiment=robot, cameras=False, autostart=True
@@ -112,5 +109,4 @@ def test_topics_are_those_of_the_nodes(robot: str, graph: Graph) -> None:
         assert {info.qos_profile.durability.name for info in infos} == {durability.upper().replace(" ", "_")}
     ways = {topic for topic, (kind, _) in topics.items() if kind == "nav_msgs/msg/Path"}
     assert ways == {f"policy_node/end_effector/{name}/path" for name in embodiment.end_effectors}
-    paths.close()
     node.destroy_node()
