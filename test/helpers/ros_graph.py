@@ -170,10 +170,17 @@ class Operator(Recorder):
         """Pauses, or goes on."""
         return self.call("pause", data=stop)
 
-    def run(self, instruction: str, time_limit_s: int = 0) -> Run:
+    def run(
+        self, instruction: str, time_limit_s: int = 0, idle_time_s: int = 0, from_start_pose: bool = False
+    ) -> Run:
         """Sends a goal and waits until it is accepted."""
         self._graph.wait(self._runs.server_is_ready, "run action")
-        goal = RunPolicy.Goal(instruction=instruction, time_limit=Duration(sec=time_limit_s))
+        goal = RunPolicy.Goal(
+            instruction=instruction,
+            time_limit=Duration(sec=time_limit_s),
+            idle_time=Duration(sec=idle_time_s),
+            from_start_pose=from_start_pose,
+        )
         handle = self._wait(self._runs.send_goal_async(goal), "answer to the goal")
         assert handle.accepted
         return Run(self._graph, handle)
