@@ -26,7 +26,8 @@ def check_camera(listener: Listener, robot: Embodiment, camera: Camera, seconds:
     samples, max_age_s = listener.images[camera.name], listener.buffer.max_age_s
     fix = f"set compressed: {str(not camera.compressed).lower()} and topic of this camera in the robot file"
     kind = CompressedImage if camera.compressed else Image
-    topic = check_publisher(listener.node, camera.topic, kind, SENSOR, fix)
+    others = [listener.node.resolve_topic_name(other.topic) for other in robot.cameras]
+    topic = check_publisher(listener.node, camera.topic, kind, SENSOR, fix, others)
     if topic.result is Result.FAIL:
         return [topic]
     publishers = listener.node.get_publishers_info_by_topic(camera.topic)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from rclpy.node import Node
 from rclpy.topic_endpoint_info import TopicEndpointInfo
@@ -36,6 +37,9 @@ def check_controller(node: Node, controller: Controller, output: str) -> Row:
     by_topic = controller.type == "joint_trajectory" and output == "topic"
     if by_topic and takers:
         return passed(controller.name, f"{node.resolve_topic_name(topic)}: taken by {names(takers)}")
+    if not by_topic and find_spec("control_msgs") is None:
+        finding = "control_msgs is not installed, so no action can be used"
+        return failed(controller.name, finding, "apt install ros-$ROS_DISTRO-control-msgs")
     if not by_topic and served:
         return passed(controller.name, f"{node.resolve_topic_name(action)}: served by {names(served)}")
     fix = "load and activate it: ros2 control list_controllers; or correct controllers in the robot file"
@@ -77,7 +81,7 @@ def check_policy_node(listener: Listener) -> Row:
         return warned(what, f"{names(publishers)} is up and silent", "look at its log")
     state = NAMES[listener.status.state]
     if listener.status.state in RESTING:
-        return passed(what, f"{names(publishers)} is up, {state}: {listener.status.reason or 'no run'}")
+        return passed(what, f"{names(publishers)} is up: {listener.status.reason or state}")
     fix = "end the run first: Ctrl-C in ros2 run dreamzero_ros run, or deactivate the node"
     return failed(what, f"{names(publishers)} is in a run ({state})", fix)
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
@@ -38,7 +38,14 @@ def check_transport() -> Row:
     return passed("transport", found)
 
 
-def check_publisher(node: Node, topic: str, kind: type, profile: QoSProfile, fix_type: str) -> Row:
+def check_publisher(
+    node: Node,
+    topic: str,
+    kind: type,
+    profile: QoSProfile,
+    fix_type: str,
+    spoken_for: Collection[str] = (),
+) -> Row:
     """Whether a topic is published as the policy node subscribes to it.
 
     Args:
@@ -47,14 +54,16 @@ def check_publisher(node: Node, topic: str, kind: type, profile: QoSProfile, fix
         kind: Message type that is expected.
         profile: Of the subscription.
         fix_type: What to do when the type is another one.
+        spoken_for: Full names of topics that cannot be meant instead.
     """
     full, expected = node.resolve_topic_name(topic), _type_name(kind)
     found = node.get_publishers_info_by_topic(topic)
     if not found:
         others = [
             name
-            for name, kinds in node.get_topic_names_and_types()
-            if expected in kinds and node.get_publishers_info_by_topic(name)
+            for name, _ in node.get_topic_names_and_types()
+            if name not in spoken_for
+            and any(info.topic_type == expected for info in node.get_publishers_info_by_topic(name))
         ]
         hint = nearest(full, others) if others else f"nobody publishes {expected}"
         fix = f"start the driver, or remap: --ros-args -r {topic}:=<its topic>"

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, positions and limits of joints."""
+
+from __future__ import annotations
+
+import pytest
+
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.ros.check.joints import check_description, check_names, check_positions
+from dreamzero_ros.ros.check.rows import Result
+from dreamzero_ros.ros.messages import joint_state_message
+from dreamzero_ros.sim.description import describe
+
+pytestmark = pytest.mark.ros
+
+ROBOT = load("droid_franka")
+START = {**dict.fromkeys(ROBOT.state_joints, 0.0), **ROBOT.start_pose}
+
+
+def test_missing_joints_are_told_with_the_nearest_name() -> None:
+    row = check_names(ROBOT.state_joints, [joint.replace("panda", "fr3") for joint in ROBOT.state_joints])
+    assert row.result is Result.FAIL and "8 of 8 are missing" in row.finding and "arm=fr3" in row.fix
+    assert "panda_joint1 (nearest: fr3_joint1)" in row.finding
+
+
+def test_further_joints_do_no_harm() -> None:
+    row = check_names(ROBOT.state_joints, [*ROBOT.state_joints, "lift"])
+    assert row.result is Result.PASS and "1 others" in row.finding
+
+
+@pytest.mark.parametrize(
+    ("joint", "value", "result"),
+    [
+        ("panda_joint4", -2.5, Result.PASS),
+        ("panda_joint4", 0.02, Result.FAIL),
+        ("panda_joint4", -0.0690, Result.WARN),
+        ("panda_joint1", -90.0, Result.FAIL),
+        ("panda_finger_joint1", 0.0401, Result.WARN),
+    ],
+)
+def test_positions_outside_the_limits_are_told(joint: str, value: float, result: Result) -> None:
+    positions = START | {joint: value}
+    message = joint_state_message(list(positions), list(positions.values()), 1)
+    row = check_positions(ROBOT, message)
+    assert row.result is result
+    assert result is Result.PASS or (joint in row.finding and row.fix)
+
+
+def test_a_description_that_agrees_passes_and_one_that_is_tighter_holds() -> None:
+    urdf = describe(ROBOT)
+    same, row = check_description(ROBOT, urdf)
+    assert row.result is Result.PASS and same.limits == ROBOT.limits
+    assert 'upper="2.8973"' in urdf
+    tighter, row = check_description(ROBOT, urdf.replace('upper="2.8973"', 'upper="2.0"', 1))
+    assert row.result is Result.WARN and "2 is used" in row.finding
+    assert tighter.limits["panda_joint1"].upper == 2.0
+
+
+def test_no_description_is_said_and_a_foreign_text_fails() -> None:
+    assert check_description(ROBOT, None)[1].result is Result.SKIPPED
+    assert check_description(ROBOT, "<xml>")[1].result is Result.FAIL

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the model needs against what the device has; the sizes of GPUs are those of a pretended one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from dreamzero_ros.engine.weights import meta_engine
+from dreamzero_ros.ros.check.memory import check_device
+from dreamzero_ros.ros.check.rows import Result
+from dreamzero_ros.ros.policy_settings import PolicyParameters
+
+pytestmark = pytest.mark.ros
+
+GB = 1_000_000_000
+LARGE = meta_engine("wan21_14b")
+"""Needs 60 GB."""
+
+
+@pytest.mark.parametrize(("free_gb", "result"), [(40, Result.FAIL), (62, Result.WARN), (70, Result.PASS)])
+def test_a_gpu_is_judged_by_what_is_free(
+    free_gb: int, result: Result, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free_gb * GB, 80 * GB))
+    (row,) = check_device(PolicyParameters(device="cuda"), LARGE)
+    assert row.result is result and f"{free_gb}.0 GB of 80.0 GB are free" in row.finding
+    assert "45.8 GB of weights and 14.3 GB of caches" in row.finding
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    (row,) = check_device(PolicyParameters(device="cuda:1"), LARGE)
+    assert row.result is Result.FAIL and "cuda:1: torch sees 1 CUDA devices" in row.finding
+
+
+def test_without_guidance_one_cache_is_enough() -> None:
+    parameters = PolicyParameters(device="cpu", guidance_scale=1.0)
+    assert "7.1 GB of caches" in check_device(parameters, LARGE)[0].finding
+
+
+def test_a_cpu_is_for_the_tiny_model() -> None:
+    parameters = PolicyParameters(device="cpu", dtype="float32")
+    assert check_device(parameters, meta_engine("tiny"))[0].result is Result.PASS
+    assert check_device(parameters, LARGE)[0].result is Result.WARN
