@@ -389,6 +389,12 @@ def test_inspection_refuses_what_loading_refuses(folder: Path, pristine: Path) -
     inspect_checkpoint(pristine, torch.float32)
 
 
+def test_inspection_finds_the_base_of_adapters(adapted: tuple[Path, Tensors], pristine: Path) -> None:
+    inspect_checkpoint(adapted[0], torch.float32, base=pristine)
+    with pytest.raises(CheckpointError, match="adapters only"):
+        inspect_checkpoint(adapted[0], torch.float32)
+
+
 def test_inspection_fetches_nothing() -> None:
     with pytest.raises(CheckpointError, match="hf download somebody/no-such-checkpoint"):
         inspect_checkpoint("somebody/no-such-checkpoint", torch.float32)

@@ -22,12 +22,13 @@ ACTIONS = {"joint_trajectory": "follow_joint_trajectory", "gripper_command": "gr
 RESTING = (PolicyStatus.INACTIVE, PolicyStatus.IDLE)
 
 
-def check_controller(node: Node, controller: Controller, output: str) -> Row:
+def check_controller(node: Node, robot: Embodiment, controller: Controller, output: str) -> Row:
     """Whether a controller takes commands.
 
     Args:
         node: Its namespace and remappings hold.
-        controller: The controller of the robot file.
+        robot: The robot file.
+        controller: One of its controllers.
         output: How it is commanded, `topic` or `action`; one of type gripper_command by its action anyway.
     """
     topic = command_topic(controller.name)
@@ -47,7 +48,7 @@ def check_controller(node: Node, controller: Controller, output: str) -> Row:
         finding = f"nobody takes {node.resolve_topic_name(topic)}"
         if served:
             return failed(controller.name, f"{finding}, but the action is served", "command_output:=action")
-        return failed(controller.name, finding + _hint(node, topic), fix)
+        return failed(controller.name, finding + _hint(node, topic, _command_topics(robot)), fix)
     finding = f"nobody serves {node.resolve_topic_name(action)}"
     if takers:
         return failed(controller.name, f"{finding}, but the topic is taken", "command_output:=topic")
@@ -57,8 +58,11 @@ def check_controller(node: Node, controller: Controller, output: str) -> Row:
 def check_commanders(listener: Listener, robot: Embodiment) -> Row:
     """Whether somebody else commands the controllers."""
     node, what = listener.node, "other commanders"
-    topics = [command_topic(controller.name) for controller in robot.controllers]
-    others = [info for topic in topics for info in _of_others(node, node.get_publishers_info_by_topic(topic))]
+    others = [
+        info
+        for topic in _command_topics(robot)
+        for info in _of_others(node, node.get_publishers_info_by_topic(topic))
+    ]
     fix = "end it before a run: two commanders pull the arm to and fro"
     if listener.commands:
         count = sum(listener.commands.values())
@@ -91,13 +95,20 @@ def _of_others(node: Node, infos: Sequence[TopicEndpointInfo]) -> list[TopicEndp
     return [info for info in infos if full_name(info) != node.get_fully_qualified_name()]
 
 
-def _hint(node: Node, topic: str) -> str:
-    """The nearest of the topics on which trajectories are taken."""
+def _command_topics(robot: Embodiment) -> list[str]:
+    return [command_topic(controller.name) for controller in robot.controllers]
+
+
+def _hint(node: Node, topic: str, known: Sequence[str]) -> str:
+    """The nearest of the topics on which trajectories are taken, but those that are known."""
     kind = "trajectory_msgs/msg/JointTrajectory"
     full = node.resolve_topic_name(topic)
+    spoken_for = [node.resolve_topic_name(name) for name in known]
     found = [
         name
         for name, kinds in node.get_topic_names_and_types()
-        if kind in kinds and _of_others(node, node.get_subscriptions_info_by_topic(name))
+        if kind in kinds
+        and name not in spoken_for
+        and _of_others(node, node.get_subscriptions_info_by_topic(name))
     ]
-    return f"; {nearest(full, found)}" if found else "; no controller takes trajectories"
+    return f"; {nearest(full, found)}" if found else "; no other controller is there"

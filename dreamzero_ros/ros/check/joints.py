@@ -38,7 +38,7 @@ def check_joint_states(listener: Listener, robot: Embodiment, seconds: float) ->
         topic,
         check_rate("rate", samples, robot.joint_tolerance_s, max_age_s),
         check_stamps("stamps", samples, max_age_s),
-        check_names(robot.state_joints, listener.joint_names),
+        check_names(robot.state_joints, listener.joint_names, samples.newest.name),
     ]
     if rows[-1].result is Result.FAIL:
         return rows
@@ -49,14 +49,19 @@ def check_joint_states(listener: Listener, robot: Embodiment, seconds: float) ->
     return [*rows, check_positions(robot, samples.newest)]
 
 
-def check_names(wanted: Collection[str], named: Collection[str]) -> Row:
+def check_names(wanted: Collection[str], named: Collection[str], together: Collection[str]) -> Row:
     """Whether every joint of the robot file is there.
 
     Args:
         wanted: Joints of the robot file.
         named: Joints that were heard of.
+        together: Joints of one message.
     """
     missing = [joint for joint in wanted if joint not in named]
+    apart = [joint for joint in wanted if joint not in together]
+    if apart and not missing:
+        fix = "let one publisher name all of them, such as joint_state_publisher with source_list"
+        return failed("joints", f"spread over several messages; one lacks {first(apart)}", fix)
     if not missing:
         return passed("joints", f"all {len(wanted)} are named, beside {len(set(named) - set(wanted))} others")
     spare = sorted(set(named) - set(wanted))

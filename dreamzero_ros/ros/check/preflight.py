@@ -95,7 +95,7 @@ class Preflight:
         report.add("Cameras", [check_together(listener.images, robot.image_tolerance_s)])
         report.add("Joint states", [*check_joint_states(listener, robot, seconds), limits])
         output = self._parameters.command_output
-        rows = [check_controller(self._node, controller, output) for controller in robot.controllers]
+        rows = [check_controller(self._node, robot, controller, output) for controller in robot.controllers]
         report.add("Controllers", [*rows, check_commanders(listener, robot)])
 
     def _check_policy(self, listener: Listener, robot: Embodiment, engine: Engine | None) -> None:

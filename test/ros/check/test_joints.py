@@ -18,14 +18,21 @@ START = {**dict.fromkeys(ROBOT.state_joints, 0.0), **ROBOT.start_pose}
 
 
 def test_missing_joints_are_told_with_the_nearest_name() -> None:
-    row = check_names(ROBOT.state_joints, [joint.replace("panda", "fr3") for joint in ROBOT.state_joints])
+    named = [joint.replace("panda", "fr3") for joint in ROBOT.state_joints]
+    row = check_names(ROBOT.state_joints, named, named)
     assert row.result is Result.FAIL and "8 of 8 are missing" in row.finding and "arm=fr3" in row.fix
     assert "panda_joint1 (nearest: fr3_joint1)" in row.finding
 
 
 def test_further_joints_do_no_harm() -> None:
-    row = check_names(ROBOT.state_joints, [*ROBOT.state_joints, "lift"])
+    named = [*ROBOT.state_joints, "lift"]
+    row = check_names(ROBOT.state_joints, named, named)
     assert row.result is Result.PASS and "1 others" in row.finding
+
+
+def test_joints_that_come_in_parts_are_told() -> None:
+    row = check_names(ROBOT.state_joints, ROBOT.state_joints, ROBOT.state_joints[:-1])
+    assert row.result is Result.FAIL and "one lacks panda_finger_joint1" in row.finding
 
 
 @pytest.mark.parametrize(
