@@ -41,7 +41,7 @@ THIRD_PARTY = {
         "numpy",
         "rich",
     },
-    "motion": {"numpy"},
+    "motion": {"numpy", "scipy"},
     "kinematics": {"numpy", "pinocchio", "scipy"},
     "policy": {"numpy", "torch"},
     "sim": {"numpy", "cv2"},

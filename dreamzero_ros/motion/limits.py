@@ -15,8 +15,60 @@ UNBOUNDED = 1e6
 
 
 @dataclass(frozen=True, eq=False)
+class Taper:
+    """How the velocity limits of J joints shrink towards the ends of their ranges; each is (J,).
+
+    Moving up, a joint at q may be as fast as max(0, -offset + sqrt(gain (upper - q))); moving down, as fast as
+    max(0, -offset + sqrt(gain (q - lower))). For a joint without taper the offset is 0, all others are infinite.
+    Source: libfranka, ``computeUpperLimitsJointVelocity`` and ``computeLowerLimitsJointVelocity``.
+
+    Raises:
+        MotionError: for shapes that disagree, or values out of their range.
+    """
+
+    offset: Floats
+    """Subtracted from the root [rad/s], not negative."""
+    gain: Floats
+    """Twice the deceleration that is left for stopping [rad/s^2], positive."""
+    lower: Floats
+    """Position at which the lower root is zero [rad]."""
+    upper: Floats
+    """Position at which the upper root is zero [rad]."""
+
+    def __post_init__(self) -> None:
+        shapes = _shapes(self, ("offset", "gain", "lower", "upper"))
+        if len(set(shapes.values())) != 1 or self.offset.ndim != 1:
+            raise MotionError(f"taper: expected four arrays of one shape (joints,), got {shapes}")
+        if not (np.isfinite(self.offset) & (self.offset >= 0)).all():
+            raise MotionError(f"taper: offset must be finite and not negative, got {self.offset}")
+        if not (self.gain > 0).all():
+            raise MotionError(f"taper: gain must be positive, got {self.gain}")
+        if not (self.first < self.last).all():
+            raise MotionError(f"taper: no position is left to move in, from {self.first} to {self.last}")
+
+    @property
+    def first(self) -> Floats:
+        """Lowest positions (J,) to which a joint can move [rad]: no speed is left there."""
+        return self.lower + self.offset**2 / self.gain
+
+    @property
+    def last(self) -> Floats:
+        """Highest positions (J,) to which a joint can move [rad]."""
+        return self.upper - self.offset**2 / self.gain
+
+    def needed(self, speed: Floats) -> Floats:
+        """Distances (..., J) from `first` or `last` at which `speed` is just left, in that direction [rad]."""
+        return speed * (speed + 2 * self.offset) / self.gain
+
+    def fastest(self, q: Floats) -> tuple[Floats, Floats]:
+        """Speeds at positions (..., J) that are left for moving down, and for moving up [rad/s]."""
+        down, up = (np.sqrt(self.gain * np.maximum(way, 0.0)) for way in (q - self.lower, self.upper - q))
+        return np.maximum(down - self.offset, 0.0), np.maximum(up - self.offset, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
 class Limits:
-    """Limits of J joints, in the order of the chunk's columns; each is (J,).
+    """Limits of J joints, in the order of the chunk's columns; each array is (J,).
 
     Infinite positions mean a joint that turns without end.
 
@@ -33,17 +85,21 @@ class Limits:
     """Largest speed [rad/s or m/s]."""
     acceleration: Floats
     """Largest absolute acceleration [rad/s^2 or m/s^2]."""
+    taper: Taper | None = None
+    """How `velocity` shrinks near the ends; None where it does for no joint."""
 
     def __post_init__(self) -> None:
-        named = {name: getattr(self, name) for name in ("lower", "upper", "velocity", "acceleration")}
-        shapes = {name: value.shape for name, value in named.items()}
+        shapes = _shapes(self, ("lower", "upper", "velocity", "acceleration"))
         if len(set(shapes.values())) != 1 or self.lower.ndim != 1:
             raise MotionError(f"limits: expected four arrays of one shape (joints,), got {shapes}")
+        if self.taper is not None and self.taper.offset.shape != self.lower.shape:
+            raise MotionError(f"limits: {len(self.lower)} joints, but a taper of {len(self.taper.offset)}")
         if not (self.lower <= self.upper).all():
             raise MotionError(f"limits: lower must not exceed upper, got {self.lower} and {self.upper}")
         for name in ("velocity", "acceleration"):
-            if not (np.isfinite(named[name]) & (named[name] > 0)).all():
-                raise MotionError(f"limits: {name} must be positive and finite, got {named[name]}")
+            value = getattr(self, name)
+            if not (np.isfinite(value) & (value > 0)).all():
+                raise MotionError(f"limits: {name} must be positive and finite, got {value}")
 
     @property
     def bounded_lower(self) -> Floats:
@@ -54,6 +110,10 @@ class Limits:
     def bounded_upper(self) -> Floats:
         """Upper limits with a finite number in place of infinity."""
         return np.minimum(self.upper, UNBOUNDED)
+
+
+def _shapes(limits: Taper | Limits, names: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    return {name: getattr(limits, name).shape for name in names}
 
 
 @dataclass(frozen=True)

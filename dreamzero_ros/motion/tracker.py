@@ -16,16 +16,32 @@ being the acceleration limit, and the law reads without constants:
 The same formula closes the distance to the reference: it is the largest speed, relative to the reference,
 from which the difference can be braked away without overshoot. Small differences vanish in two steps. The
 acceleration limit comes before the others; from a state within limits all of them can be kept.
+
+A taper with offset c and gain g leaves, at the distance r to its last position, the speed v for which
+R(v) = (v^2 + 2 c v) / g = r. Following it takes decelerations up to g / 2, so g is lowered to 2 a where a taper
+asks for more than the joint can brake. Then, for v > 0:
+
+- With full braking from v >= a h for a step, q + R(v) does not grow, as g <= 2 a; a slower joint stops within
+  the step, before the limit above. So if q + R(v) lies before the last position at a knot, it can do so at the
+  next one. The largest next speed v' solves v' h / 2 + R(v') = r, r being the room that is left after moving
+  with v / 2.
+- Within a step at acceleration -b, q + R(v) is a parabola of second derivative -b (g - 2 b) / g >= -g / 8,
+  which rises above its ends by g h^2 / 64 at most. Keeping so much more away from the last position at the
+  knots keeps the taper everywhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
-from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.limits import Limits, Taper
 from dreamzero_ros.motion.trajectory import Floats
+
+UP_DOWN = np.array([[1.0], [-1.0]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,24 +70,33 @@ class Tracker:
         unit_q = unit_v * self.step_s
         x = v / unit_v
         lower, upper = self._room(q, x)
-        lower, upper, p = (lower - q) / unit_q, (upper - q) / unit_q, np.zeros_like(x)
+        ends = np.stack([upper - q, q - lower]) / unit_q
         fastest = self.limits.velocity / unit_v
         ref_x = ref_v / unit_v
         ref_p = (ref_q - q) / unit_q - 0.5 * ref_x  # where the joint has to be before it moves with ref_x / 2
+        taper = self._taper
+        if taper is not None:
+            tapered_ends = np.stack([taper.last - q, q - taper.first]) / unit_q
+            gain = taper.gain / self.limits.acceleration
+            offset = taper.offset / unit_v + 0.25 * gain
 
         out = np.empty((2, *ref_q.shape))
         room = np.empty((3, len(q)))
+        p = np.zeros_like(x)
         for k in range(len(ref_q)):
             p += 0.5 * x
-            np.subtract(upper, p, out=room[0])
-            np.subtract(p, lower, out=room[1])
+            way = p * UP_DOWN
+            np.subtract(ends, way, out=room[:2])
             np.subtract(ref_p[k], p, out=room[2])
             side = np.sign(room[2])
             room[2] *= side / self.soft_share
             speed = _fastest_approach(np.maximum(room, 0.0, out=room))
             wanted = ref_x[k] + side * self.soft_share * speed[2]
-            np.minimum(speed[:2], fastest, out=speed[:2])
-            wanted = np.minimum(np.maximum(wanted, -speed[1]), speed[0])
+            cap = np.minimum(speed[:2], fastest)
+            if taper is not None:
+                left = np.maximum(tapered_ends - way, 0.0)
+                cap = np.minimum(cap, np.sqrt(offset * offset + gain * left) - offset)
+            wanted = np.minimum(np.maximum(wanted, -cap[1]), cap[0])
             x = np.minimum(np.maximum(wanted, x - 1.0), x + 1.0)
             p += 0.5 * x
             out[0, k], out[1, k] = p, x
@@ -81,7 +106,7 @@ class Tracker:
         """Comes to rest from a state, straight on in joint space where there is room.
 
         All joints take the same time, so the path keeps its direction; a joint for which that way is too long
-        before its position limit brakes as hard as it may.
+        before its position limit, or too fast for its taper, brakes as hard as it may.
 
         Args:
             q: (J,) positions [rad or m].
@@ -90,24 +115,54 @@ class Tracker:
         Returns:
             Positions and velocities (M, J) at the ends of the M grid steps it takes; the last is at rest.
         """
-        unit_v = self.limits.acceleration * self.step_s
-        unit_q = unit_v * self.step_s
-        x = v / unit_v
-        lower, upper = self._room(q, x)
+        x = v / (self.limits.acceleration * self.step_s)
         steps = int(np.ceil(np.abs(x).max() / self.soft_share))
-        end = q + 0.5 * steps * x * unit_q
-        fits = (end >= lower) & (end <= upper)
-        braking = np.where(fits, np.abs(x) / max(steps, 1), 1.0)
+        gently = np.abs(x) / max(steps, 1)
+        braking = np.where(self._fits(q, *self._slowed(q, x, gently, steps)), gently, 1.0)
+        positions, velocities = self._slowed(q, x, braking, steps)
+        return positions[1:], velocities[1:]
+
+    def _slowed(self, q: Floats, x: Floats, braking: Floats, steps: int) -> tuple[Floats, Floats]:
+        """Positions and velocities (steps + 1, J) from a state on, slower by `braking` units at each step."""
+        unit_v = self.limits.acceleration * self.step_s
         speed = np.maximum(np.abs(x) - np.arange(steps + 1)[:, None] * braking, 0.0) * np.sign(x)
         speed[steps:] = 0.0
-        way = np.cumsum(0.5 * (speed[1:] + speed[:-1]), axis=0)
-        return q + way * unit_q, speed[1:] * unit_v
+        way = np.zeros_like(speed)
+        np.cumsum(0.5 * (speed[1:] + speed[:-1]), axis=0, out=way[1:])
+        return q + way * unit_v * self.step_s, speed * unit_v
+
+    def _fits(self, q: Floats, positions: Floats, velocities: Floats) -> NDArray[np.bool_]:
+        """Whether (J,) joints stay within position limits and taper on their way to rest."""
+        lower, upper = self._room(q, velocities[0] / (self.limits.acceleration * self.step_s))
+        fits = (positions[-1] >= lower) & (positions[-1] <= upper)
+        taper = self._taper
+        if taper is not None:
+            needed = taper.needed(np.abs(velocities))
+            up = (positions + needed <= taper.last) | (velocities <= 0)
+            down = (positions - needed >= taper.first) | (velocities >= 0)
+            fits &= (up & down).all(axis=0)
+        return fits
+
+    @cached_property
+    def _taper(self) -> Taper | None:
+        """The taper as it is kept at the knots: one that braking can follow, away from the last positions."""
+        asked = self.limits.taper
+        if asked is None:
+            return None
+        gain = np.minimum(asked.gain, 2 * self.limits.acceleration)
+        margin = np.where(np.isfinite(asked.gain), gain * self.step_s**2 / 64, 0.0)
+        reach = asked.offset**2 / gain - margin
+        return Taper(asked.offset, gain, asked.first - reach, asked.last + reach)
 
     def _room(self, q: Floats, x: Floats) -> tuple[Floats, Floats]:
         """Position limits (J,) each, widened to what the present motion cannot avoid."""
         way = _stopping_distance(np.abs(x)) * self.limits.acceleration * self.step_s**2
-        lower = np.minimum(self.limits.bounded_lower, q - np.where(x < 0, way, 0.0))
-        upper = np.maximum(self.limits.bounded_upper, q + np.where(x > 0, way, 0.0))
+        lower, upper = self.limits.bounded_lower, self.limits.bounded_upper
+        taper = self._taper
+        if taper is not None:
+            lower, upper = np.maximum(lower, taper.first), np.minimum(upper, taper.last)
+        lower = np.minimum(lower, q - np.where(x < 0, way, 0.0))
+        upper = np.maximum(upper, q + np.where(x > 0, way, 0.0))
         return lower, upper
 
 

@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tapers import fr3_limits, no_taper, too_fast
 
-from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.errors import MotionError
+from dreamzero_ros.motion.limits import Limits, Taper
 from dreamzero_ros.motion.tracker import Tracker
 from dreamzero_ros.motion.trajectory import Floats, Trajectory
 
@@ -134,3 +138,93 @@ def test_a_feasible_reference_is_not_distorted() -> None:
     ref_q, ref_v = 0.5 * np.sin(w * t), 0.5 * w * np.cos(w * t)
     q, _ = Tracker(limits, STEP_S, 0.5).follow(ref_q[0], ref_v[0], ref_q[1:], ref_v[1:])
     assert np.abs(q - ref_q[1:]).max() < 1.1 * STEP_S**3 / 12 * 0.5 * w**3
+
+
+def random_taper(rng: np.random.Generator) -> Tracker:
+    """The FR3, its joints with or without taper, or any taper; accelerations from far too small on."""
+    limits = fr3_limits()
+    taper, joints = limits.taper, len(limits.lower)
+    assert taper is not None
+    if rng.integers(0, 2):
+        offset, gain = rng.choice([0.0, 0.01, 0.3, 1.0], joints), rng.choice([0.5, 12.0, 34.0, 300.0], joints)
+        end = 1.0 + offset**2 / gain
+        taper = Taper(offset, gain, -end, end)
+        limits = replace(limits, lower=np.full(joints, -1.1), upper=np.full(joints, 1.1))
+    with_taper, without = rng.uniform(size=joints) < 0.8, no_taper(joints)
+    rows = ((getattr(taper, key), getattr(without, key)) for key in ("offset", "gain", "lower", "upper"))
+    taper = Taper(*(np.where(with_taper, row, other) for row, other in rows))
+    acceleration = limits.acceleration * rng.choice([0.05, 1.0, 3.0])
+    return Tracker(
+        replace(limits, acceleration=acceleration, taper=taper), STEP_S, rng.choice([0.3, 0.5, 1.0])
+    )
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1))
+def test_the_taper_holds_everywhere(seed: int) -> None:
+    """From rest, along any reference, to rest again: between the knots too."""
+    rng = np.random.default_rng(seed)
+    tracker = random_taper(rng)
+    limits, taper = tracker.limits, tracker.limits.taper
+    assert taper is not None
+    lowest, highest = np.maximum(limits.lower, taper.first), np.minimum(limits.upper, taper.last)
+    middle, half = (lowest + highest) / 2, (highest - lowest) / 2
+    q, v = middle + rng.uniform(-0.999, 0.999, len(half)) * half, np.zeros(len(half))
+    ref_q, ref_v = random_reference(rng, len(q))
+
+    moved = tracker.follow(q, v, middle + half * ref_q, ref_v)
+    cut = rng.integers(1, STEPS + 1)
+    way = path(q, v, (moved[0][:cut], moved[1][:cut]), tracker.brake(moved[0][cut - 1], moved[1][cut - 1]))
+
+    assert not too_fast(way, taper).any()
+    extremes = way.extremes()
+    assert (extremes.lower >= limits.lower - 1e-9).all()
+    assert (extremes.upper <= limits.upper + 1e-9).all()
+    assert (extremes.acceleration <= limits.acceleration * (1 + 1e-6) + 1e-7).all()
+
+
+@settings(max_examples=300)
+@given(st.integers(0, 2**32 - 1))
+def test_too_fast_for_the_taper_means_full_braking(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    tracker = Tracker(fr3_limits(), STEP_S, 0.5)
+    limits, taper = tracker.limits, tracker.limits.taper
+    assert taper is not None
+    q = rng.uniform(taper.last - 0.3, taper.last)
+    v = np.minimum(taper.fastest(q)[1] + rng.uniform(0.5, 1.5), limits.velocity)
+    outside = v > taper.fastest(q)[1] + 0.3
+
+    moved = tracker.follow(q, v, *random_reference(rng, len(q)))
+    braked = tracker.brake(q, v)
+
+    for velocities in (moved[1], braked[1]):
+        np.testing.assert_allclose(
+            velocities[0][outside], (v - limits.acceleration * STEP_S)[outside], atol=1e-12
+        )
+    assert (path(q, v, moved).extremes().acceleration <= limits.acceleration * (1 + 1e-6)).all()
+
+
+def test_the_taper_is_used() -> None:
+    """To the end of the range in reasonable time: the margins cost little."""
+    tracker = Tracker(fr3_limits(), STEP_S, 1.0)
+    taper = tracker.limits.taper
+    assert taper is not None
+    middle = (taper.first + taper.last) / 2
+    q, v = tracker.follow(middle, np.zeros(7), np.tile(taper.last, (300, 1)), np.zeros((300, 7)))
+    assert (np.minimum(taper.last, tracker.limits.upper) - q[-1] < 2e-4).all()
+    most = np.minimum(taper.fastest(q)[1], tracker.limits.velocity)
+    assert ((v / np.maximum(most, 1e-9)).max(axis=0) > 0.9).all()
+
+
+def test_tapers_are_checked() -> None:
+    one = np.ones(1)
+    with pytest.raises(MotionError, match="offset"):
+        Taper(-one, one, -one, one)
+    with pytest.raises(MotionError, match="gain"):
+        Taper(one, 0 * one, -one, one)
+    with pytest.raises(MotionError, match="no position is left"):
+        Taper(one, one, -one, one)
+    with pytest.raises(MotionError, match="one shape"):
+        Taper(one, one, np.ones(2), one)
+    with pytest.raises(MotionError, match="7 joints, but a taper of 2"):
+        replace(fr3_limits(), taper=no_taper(2))
