@@ -19,6 +19,8 @@ SOURCE = "robot_description"
 """What errors call the text."""
 ROUNDING = 1e-3
 """Bounds that lie closer are one number, rounded twice: no difference worth a word [unit of the bound]."""
+NOT_COMPARED = "not compared"
+"""How a sentence ends that tells of no difference, only that two units cannot be compared."""
 
 _UNITS: Mapping[str, RobotUnit] = {"revolute": "rad", "continuous": "rad", "prismatic": "m"}
 
@@ -88,7 +90,7 @@ def with_description(embodiment: Embodiment, urdf: str) -> tuple[Embodiment, lis
             continue
         if unit == "ratio":
             differences.append(
-                f"{joint}: a ratio in the robot file, in {described[joint].unit} in {SOURCE}; not compared"
+                f"{joint}: a ratio in the robot file, in {described[joint].unit} in {SOURCE}; {NOT_COMPARED}"
             )
             continue
         limits[joint], found = _tighter(joint, unit, limits[joint], described[joint])

@@ -86,7 +86,7 @@ class Report:
         self._sections.setdefault(section, []).extend(rows)
         table = Table(box=None, show_header=False, pad_edge=False, width=WIDTH)
         table.add_column(width=7)
-        table.add_column(width=22, overflow="fold")
+        table.add_column(width=24, overflow="fold")
         table.add_column(overflow="fold", ratio=1)
         for row in rows:
             finding = Text(row.finding)

@@ -63,6 +63,12 @@ def test_a_description_that_agrees_passes_and_one_that_is_tighter_holds() -> Non
     assert tighter.limits["panda_joint1"].upper == 2.0
 
 
+def test_ratios_are_no_differences() -> None:
+    yam = load("yam")
+    row = check_description(yam, describe(yam))[1]
+    assert row.result is Result.PASS and "12 of 14 compared" in row.finding
+
+
 def test_no_description_is_said_and_a_foreign_text_fails() -> None:
     assert check_description(ROBOT, None)[1].result is Result.SKIPPED
     assert check_description(ROBOT, "<xml>")[1].result is Result.FAIL
