@@ -405,7 +405,10 @@ def _controller(node: Reader) -> Controller:
         raise node.error("name", "a ROS name", repr(name), "letters, digits, _ and single / only")
     if kind == "gripper_command" and len(joints) != 1:
         raise node.error("joints", "exactly one joint for a gripper_command", list(joints))
-    return Controller(name=name, type=cast(ControllerType, kind), joints=joints)
+    if kind != "gripper_command" and node.has("max_effort"):
+        raise node.error("max_effort", "a controller of type gripper_command", f"type {kind}")
+    max_effort = node.number("max_effort") if node.has("max_effort") else 0.0
+    return Controller(name=name, type=cast(ControllerType, kind), joints=joints, max_effort=max_effort)
 
 
 def _start_pose(top: Reader, commanded: Sequence[str], limits: Mapping[str, JointLimits]) -> dict[str, float]:

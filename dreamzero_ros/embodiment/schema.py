@@ -132,6 +132,8 @@ class Controller:
     control_msgs GripperCommand action, for exactly one joint."""
     joints: tuple[str, ...]
     """The command joints it moves."""
+    max_effort: float = 0.0
+    """Largest effort of a gripper_command controller [N or Nm]; what 0 means is the driver's to say."""
 
 
 @dataclass(frozen=True, kw_only=True)
