@@ -1,50 +1,98 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trajectories -> the topics of the robot's controllers."""
+"""Trajectories -> the controllers of the robot, each its share."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Literal, Protocol
 
 from rclpy.node import Node
 from trajectory_msgs.msg import JointTrajectory
 
-from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.embodiment.schema import Controller, Embodiment
 from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.ros.command_goals import GripperGoals, TrajectoryGoals
 from dreamzero_ros.ros.messages import trajectory_message
 from dreamzero_ros.ros.qos import COMMAND
 
+Output = Literal["topic", "action"]
 
-class CommandBridge:
-    """Sends each controller its share of a trajectory on `<controller>/joint_trajectory`.
 
-    Args:
-        node: Publishes; its namespace holds for the controllers.
-        embodiment: Names the controllers.
+class ControllerOutput(Protocol):
+    """How one controller is commanded."""
 
-    Raises:
-        ValueError: A controller is of a type that takes no trajectories on a topic.
-    """
-
-    def __init__(self, node: Node, embodiment: Embodiment) -> None:
-        others = [c.name for c in embodiment.controllers if c.type != "joint_trajectory"]
-        if others:
-            raise ValueError(
-                f"robot {embodiment.name!r}: controllers {', '.join(others)} are not of type "
-                "joint_trajectory, the only one that can be commanded: drive these joints by a "
-                "joint_trajectory_controller"
-            )
-        self._node = node
-        self._publishers = {
-            controller.joints: node.create_publisher(
-                JointTrajectory, f"{controller.name}/joint_trajectory", COMMAND
-            )
-            for controller in embodiment.controllers
-        }
+    goal_ids: Collection[bytes]
+    """Ids of the goals that are ours."""
 
     def send(self, trajectory: Trajectory) -> None:
-        """Publishes the trajectory, split by controller."""
-        for joints, publisher in self._publishers.items():
-            publisher.publish(trajectory_message(trajectory, joints))
+        """Commands the joints of the controller; the trajectory has further ones."""
 
     def close(self) -> None:
-        """Ends the publishers."""
-        for publisher in self._publishers.values():
-            self._node.destroy_publisher(publisher)
+        """Ends commanding."""
+
+
+class CommandBridge:
+    """Commands every controller of a robot file.
+
+    Args:
+        node: Its namespace holds for the controllers.
+        embodiment: Names the controllers.
+        output: `topic`: ``<controller>/joint_trajectory``. `action`: goals of
+            ``<controller>/follow_joint_trajectory``. Controllers of type gripper_command take goals of
+            ``<controller>/gripper_cmd`` in both cases.
+        on_rejected: Called on the thread of the node, in words, when a controller does not do what it was
+            told.
+
+    Raises:
+        ValueError: control_msgs is needed and not installed.
+    """
+
+    def __init__(
+        self, node: Node, embodiment: Embodiment, output: Output, on_rejected: Callable[[str], None]
+    ) -> None:
+        def make(controller: Controller) -> ControllerOutput:
+            if controller.type == "gripper_command":
+                limits = embodiment.limits[controller.joints[0]]
+                return GripperGoals(node, controller, limits, on_rejected)
+            if output == "action":
+                return TrajectoryGoals(node, controller, on_rejected)
+            return TrajectoryTopic(node, controller)
+
+        self._outputs = {controller.name: make(controller) for controller in embodiment.controllers}
+
+    @property
+    def goal_ids(self) -> set[bytes]:
+        """Ids of the goals that are ours."""
+        return {goal_id for output in self._outputs.values() for goal_id in output.goal_ids}
+
+    def send(self, trajectory: Trajectory, but: Collection[str] = ()) -> None:
+        """Commands all controllers `but` those named."""
+        for name, output in self._outputs.items():
+            if name not in but:
+                output.send(trajectory)
+
+    def close(self) -> None:
+        """Ends commanding."""
+        for output in self._outputs.values():
+            output.close()
+
+
+class TrajectoryTopic:
+    """Publishes on the topic of a joint_trajectory_controller, which does not answer."""
+
+    goal_ids: Collection[bytes] = ()
+
+    def __init__(self, node: Node, controller: Controller) -> None:
+        self._node = node
+        self._joints = controller.joints
+        self._publisher = node.create_publisher(
+            JointTrajectory, f"{controller.name}/joint_trajectory", COMMAND
+        )
+
+    def send(self, trajectory: Trajectory) -> None:
+        """Publishes the share of the controller."""
+        self._publisher.publish(trajectory_message(trajectory, self._joints))
+
+    def close(self) -> None:
+        """Ends the publisher."""
+        self._node.destroy_publisher(self._publisher)

@@ -16,7 +16,7 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
-from dreamzero_ros.policy.rollout import Rollout
+from dreamzero_ros.policy.rollout import Rollout, State
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
 from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.command_bridge import CommandBridge
@@ -33,6 +33,8 @@ WATCH_PERIOD_S = 0.02
 
 E_STOP, DESCRIPTION = "e-stop", "robot_description"
 """What locks the arm."""
+COMMANDING = (State.APPROACHING, State.WAITING, State.FOLLOWING, State.HOLDING)
+"""States in which a controller that rejects a command stops the run."""
 
 
 class ControlLoop:
@@ -43,17 +45,33 @@ class ControlLoop:
 
     Loads robot and policy and warms the policy up.
 
+    Args:
+        node: The policy node.
+        parameters: In force.
+        run: Serves runs.
+        on_state: Called when the state has changed; it may change again before the next status is due.
+        urdf: Content of ``robot_description``, where it has come already.
+
     Raises:
         ValueError: Robot file, checkpoint or parameters cannot be used; says what to change.
     """
 
     def __init__(
-        self, node: Node, parameters: PolicyParameters, run: RunAction, urdf: str | None = None
+        self,
+        node: Node,
+        parameters: PolicyParameters,
+        run: RunAction,
+        on_state: Callable[[], None],
+        urdf: str | None = None,
     ) -> None:
         self._node = node
+        self._on_state = on_state
         self._file_robot = parameters.load()
         self.embodiment = self._described(urdf) if urdf is not None else self._file_robot
-        self._commands = None if parameters.dry_run else CommandBridge(node, self.embodiment)
+        self._commands = None
+        if not parameters.dry_run:
+            output = parameters.command_output
+            self._commands = CommandBridge(node, self.embodiment, output, self._take_rejection)
         try:
             policy, warm_latency_s = make_policy(parameters, self.embodiment, self._now_ns)
         except Exception:
@@ -74,6 +92,7 @@ class ControlLoop:
         self._last = LastCall()
         self._asked_age_s = 0.0
         self._executed_ns = -1
+        self._said = self._rollout.state
         self._chunks = node.create_publisher(Chunk, "~/chunk", qos.REPORT)
         self._observed = node.create_publisher(Image, "~/observed/image", qos.REPORT)
         self._imagined = node.create_publisher(Image, "~/imagined/image", qos.REPORT)
@@ -184,15 +203,22 @@ class ControlLoop:
         """Takes what was delivered, looks after the motion, and asks the policy when it is time."""
         while not self._delivered.empty():
             self._take(self._delivered.get())
+            self._say_state()
         if not self._started:
             return
         now_ns = self._now_ns()
         self._run.watch(now_ns)
         self._send(self._rollout.watch(now_ns))
+        self._say_state()
         request = self._rollout.request(now_ns)
         if request is not None:
             self._asked_age_s = request.age_s
             self._worker.ask(request)
+
+    def _say_state(self) -> None:
+        if self._rollout.state is not self._said:
+            self._said = self._rollout.state
+            self._on_state()
 
     # Answers of the policy
 
@@ -268,6 +294,13 @@ class ControlLoop:
             self._send(self._rollout.lock(E_STOP, "the e-stop is pressed", self._now_ns()))
         else:
             self._rollout.unlock(E_STOP)
+
+    def _take_rejection(self, words: str) -> None:
+        """A controller does not do what it was told; the stop that follows may fare no better."""
+        self._node.get_logger().error(words, throttle_duration_sec=1.0)
+        if self._rollout.state in COMMANDING:
+            self._send(self._rollout.trip(words, self._now_ns()))
+            self._say_state()
 
     def _set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response

@@ -40,7 +40,9 @@ class PolicyNode(ManagedNode):
 
     def _setup(self) -> None:
         try:
-            self._loop = ControlLoop(self, self._settings, self._run, self._description.urdf)
+            self._loop = ControlLoop(
+                self, self._settings, self._run, self._publish_status, self._description.urdf
+            )
         except Exception as error:
             self._inactive = f"configure failed: {error}"
             raise

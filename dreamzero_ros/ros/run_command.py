@@ -79,7 +79,7 @@ def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run",
         description="Lets the policy move the arm until the time limit or Ctrl-C; says why it does not move.",
-        epilog="Exit codes: 0 time limit reached or arm idle, 1 fault or newer goal, 130 canceled with Ctrl-C.",
+        epilog="Exit codes: 0 time limit reached or arm idle, 1 fault or newer goal, 130 canceled by Ctrl-C.",
     )
     parser.add_argument("instruction", help="what the arm is to do, in words")
     parser.add_argument("--time-limit", type=float, default=0.0, help="seconds; 0, the default, is no limit")

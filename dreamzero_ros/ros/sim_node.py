@@ -5,28 +5,25 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from rclpy.publisher import Publisher
-from rclpy.subscription import Subscription
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
-from trajectory_msgs.msg import JointTrajectory
 
-from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.ros.description import TOPIC
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
-from dreamzero_ros.ros.messages import duration_ns, image_message, joint_state_message
-from dreamzero_ros.ros.parameters import declare, setting
-from dreamzero_ros.ros.qos import COMMAND, LATCHED, SENSOR
+from dreamzero_ros.ros.messages import image_message, joint_state_message
+from dreamzero_ros.ros.parameters import declare, on_change, setting
+from dreamzero_ros.ros.qos import LATCHED, SENSOR
 from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
 from dreamzero_ros.ros.sim_clock import SimClock
-from dreamzero_ros.sim.controller import (
-    SimJointTrajectoryController,
-    TrajectoryCommand,
-    TrajectoryRejectedError,
+from dreamzero_ros.ros.sim_controllers import (
+    ControllerFaults,
+    GripperServer,
+    TrajectoryServer,
+    serve_controllers,
 )
 from dreamzero_ros.sim.description import describe
 from dreamzero_ros.sim.render import Renderer
@@ -47,6 +44,15 @@ class SimParameters(RobotParameters):
     publish_description: bool = setting(
         True, "Publish robot_description; off where robot_state_publisher does."
     )
+    blocked: bool = setting(False, "The joints stay where they are, whatever they are told.", live=True)
+    reject_goals: bool = setting(False, "The controllers reject every goal of their actions.", live=True)
+    path_tolerance: float = setting(
+        0.0,
+        "The controllers abort a goal when a joint is further from its setpoint [rad or m]; 0: never.",
+        lowest=0.0,
+        highest=3.2,
+        live=True,
+    )
     clock_rate: float = setting(
         0.0,
         "Publishes /clock, and so lets time pass this many times as fast as real time; 0 does not. With it "
@@ -62,7 +68,10 @@ class SimNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("sim_node")
         self._settings = declare(self, SimParameters)
-        self._command_subscriptions: list[Subscription] = []
+        self._controllers: list[TrajectoryServer | GripperServer] = []
+        self._faults = ControllerFaults()
+        self._take_settings(self._settings)
+        on_change(self, lambda: self._settings, self._take_settings)
         self._joint_states: Publisher | None = None
         self._description: Publisher | None = None
         self._cameras: SideNode | None = None
@@ -77,16 +86,14 @@ class SimNode(ManagedNode):
             self._description = self.create_publisher(String, TOPIC, LATCHED)
             self._description.publish(String(data=describe(self._robot)))
         self._world = World.of(self._robot, self._now_ns())
-        self._controllers = [
-            SimJointTrajectoryController(controller.joints, self._world.positions_of(controller.joints))
-            for controller in self._robot.controllers
-        ]
-        self._command_subscriptions = [
-            self.create_subscription(
-                JointTrajectory, f"{entry.name}/joint_trajectory", partial(self._submit, controller), COMMAND
-            )
-            for entry, controller in zip(self._robot.controllers, self._controllers, strict=True)
-        ]
+        self._controllers = serve_controllers(
+            self, self._robot.controllers, self._world.positions_of, self._faults
+        )
+
+    def _take_settings(self, settings: SimParameters) -> None:
+        self._settings = settings
+        self._faults.reject_goals = settings.reject_goals
+        self._faults.path_tolerance = settings.path_tolerance or np.inf
 
     def _start(self) -> None:
         self._tick = self.create_timer(1 / self._settings.joint_state_rate_hz, self._step)
@@ -100,9 +107,9 @@ class SimNode(ManagedNode):
             self._cameras = None
 
     def _teardown(self) -> None:
-        for subscription in self._command_subscriptions:
-            self.destroy_subscription(subscription)
-        self._command_subscriptions = []
+        for controller in self._controllers:
+            controller.close()
+        self._controllers = []
         for publisher in (self._joint_states, self._description):
             if publisher is not None:
                 self.destroy_publisher(publisher)
@@ -110,25 +117,11 @@ class SimNode(ManagedNode):
     def _step(self) -> None:
         now_ns = self._now_ns()
         for controller in self._controllers:
-            setpoint, _ = controller.update(now_ns, self._world.positions_of(controller.joints))
+            setpoint = controller.update(now_ns, self._world.positions_of(controller.joints))
             self._world.command(controller.joints, setpoint)
+        self._world.blocked = self._settings.blocked
         self._world.advance(now_ns)
         self._joint_states.publish(joint_state_message(self._world.joints, self._world.positions, now_ns))
-
-    def _submit(self, controller: SimJointTrajectoryController, message: JointTrajectory) -> None:
-        points = message.points
-        moving = all(len(point.velocities) for point in points)
-        command = TrajectoryCommand(
-            stamp_ns=stamp_ns(message),
-            joints=tuple(message.joint_names),
-            times_ns=np.array([duration_ns(point.time_from_start) for point in points], np.int64),
-            positions=np.array([point.positions for point in points]),
-            velocities=np.array([point.velocities for point in points]) if moving else None,
-        )
-        try:
-            controller.submit(command, self._now_ns())
-        except TrajectoryRejectedError as error:
-            self.get_logger().error(f"trajectory rejected: {error}")
 
     def _start_cameras(self) -> SideNode:
         node = SideNode(self, "cameras")

@@ -85,6 +85,11 @@ class SimJointTrajectoryController:
             velocities=None if command.velocities is None else command.velocities[:, columns],
         )
 
+    def hold(self, positions: Floats) -> None:
+        """Drops the trajectory and stays at (J,) positions [rad or m], as after an abort."""
+        self._active = self._arrived = None
+        self._setpoint = (np.array(positions, dtype=np.float64), np.zeros(len(self.joints)))
+
     def update(self, now_ns: int, measured: Floats) -> tuple[Floats, Floats]:
         """Setpoint at one time.
 

@@ -40,6 +40,8 @@ class World:
         """(J,) in the order of `joints` [rad or m]."""
         self.velocities: Floats = np.zeros(len(self.joints))
         """(J,) [rad/s or m/s]."""
+        self.blocked = False
+        """Whether something keeps all joints where they are."""
         self._setpoint = self.positions.copy()
 
     @classmethod
@@ -60,9 +62,8 @@ class World:
         step_s = STEP_NS * 1e-9
         share = -np.expm1(-step_s / TIME_CONSTANT_S) / step_s
         for _ in range(steps):
-            self.velocities = np.clip(
-                (self._setpoint - self.positions) * share, -self._fastest, self._fastest
-            )
+            wanted = 0.0 if self.blocked else (self._setpoint - self.positions) * share
+            self.velocities = np.clip(wanted, -self._fastest, self._fastest)
             self.positions = self.positions + self.velocities * step_s
         self._now_ns += max(steps, 0) * STEP_NS
 

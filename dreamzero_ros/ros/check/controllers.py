@@ -12,7 +12,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from dreamzero_ros.embodiment.reader import nearest
 from dreamzero_ros.embodiment.schema import Controller, Embodiment
 from dreamzero_ros.ros.check.graph import full_name, names
-from dreamzero_ros.ros.check.listen import Listener, command_topic
+from dreamzero_ros.ros.check.listen import PROBE, Listener, command_topic
 from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
 from dreamzero_ros.ros.interfaces import PolicyStatus
 from dreamzero_ros.ros.status import NAMES
@@ -91,8 +91,9 @@ def check_policy_node(listener: Listener) -> Row:
 
 
 def _of_others(node: Node, infos: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
-    """Endpoints but those of nodes with the name of this one: the check itself, or the policy node."""
-    return [info for info in infos if full_name(info) != node.get_fully_qualified_name()]
+    """Endpoints but those of the check itself, or of the policy node, whose name it has."""
+    own = node.get_fully_qualified_name()
+    return [info for info in infos if full_name(info) not in (own, f"{own}_{PROBE}")]
 
 
 def _command_topics(robot: Embodiment) -> list[str]:

@@ -28,6 +28,10 @@ from dreamzero_ros.ros.qos import COMMAND, REPORT, SENSOR
 from dreamzero_ros.ros.side_node import SideNode
 
 
+PROBE = "probe"
+"""What the name of the node that listens for the check alone ends in."""
+
+
 class Listener:
     """Collects the streams of a robot, and feeds the same observation buffer as the policy node.
 
@@ -52,15 +56,16 @@ class Listener:
         self.status: PolicyStatus | None = None
         """Newest status of a policy node that runs."""
         self.description = RobotDescription(node, lambda urdf: None)
-        self._probe = SideNode(node, "probe")
+        self._probe = SideNode(node, PROBE)
         for camera in robot.cameras:
             kind = CompressedImage if camera.compressed else Image
             take = partial(self._take, self.images[camera.name])
             self._probe.create_subscription(kind, self._probe.topic(camera.topic), take, SENSOR)
-        node.create_subscription(JointState, "joint_states", self._take_joints, SENSOR)
+        topic = self._probe.topic
+        self._probe.create_subscription(JointState, topic("joint_states"), self._take_joints, SENSOR)
         for controller in robot.controllers:
-            heard = partial(self._count, controller.name)
-            node.create_subscription(JointTrajectory, command_topic(controller.name), heard, COMMAND)
+            heard, name = partial(self._count, controller.name), topic(command_topic(controller.name))
+            self._probe.create_subscription(JointTrajectory, name, heard, COMMAND)
         node.create_subscription(PolicyStatus, "~/status", self._take_status, REPORT)
         self._joint_states = JointStateIntake(node, robot, self.buffer, self.notes)
         self._cameras = CameraIntake(node, robot, self.buffer, self.notes, lambda: None)
@@ -76,10 +81,13 @@ class Listener:
         for samples in (self.joints, *self.images.values()):
             samples.heard = []
 
-    def close(self) -> None:
-        """Ends the threads of the cameras."""
-        self._cameras.close()
+    def rest(self) -> None:
+        """Hears from now on only what the policy node does, so that the policy is as fast as there."""
         self._probe.close()
+
+    def close(self) -> None:
+        """Ends the thread of the cameras."""
+        self._cameras.close()
 
     def now_ns(self) -> int:
         """Time on the ROS clock [ns]."""

@@ -69,7 +69,10 @@ class Preflight:
             listener = Listener(self._node, robot, self._parameters.max_observation_age_s)
             stack.callback(listener.close)
             stack.enter_context(spinning(self._node))
-            self._listen(listener, simulation)
+            try:
+                self._listen(listener, simulation)
+            finally:
+                listener.rest()
             self._check_graph(listener, robot)
             if with_policy:
                 self._check_policy(listener, robot, engine)
