@@ -13,8 +13,8 @@ def debounced(targets: Floats, commanded: Floats, steps: int) -> Floats:
     """Leaves out changes that are taken back within some control steps.
 
     A gripper stays where it is unless this target and the next `steps` all lie to one side of it; then it
-    follows as far as all of them do. Steps and slow motions that last are neither moved nor changed. A chunk is
-    continued with its last target, so a change near its end counts as one that lasts.
+    follows as far as all of them do. Steps and slow motions that last are neither moved nor changed. A chunk
+    is continued with its last target, so a change near its end counts as one that lasts.
 
     Args:
         targets: (A, G) positions of the grippers [rad or m].

@@ -8,18 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from dreamzero_ros.motion.errors import MotionError
-from dreamzero_ros.motion.trajectory import Floats
+from dreamzero_ros.motion.trajectory import Floats, Trajectory
 
 UNBOUNDED = 1e6
 """Position limit of a joint that has none [rad or m]."""
+TAPER_SAMPLES = 4
+"""Places per point of a curve at which it is compared with the taper."""
 
 
 @dataclass(frozen=True, eq=False)
 class Taper:
     """How the velocity limits of J joints shrink towards the ends of their ranges; each is (J,).
 
-    Moving up, a joint at q may be as fast as max(0, -offset + sqrt(gain (upper - q))); moving down, as fast as
-    max(0, -offset + sqrt(gain (q - lower))). For a joint without taper the offset is 0, all others are infinite.
+    Moving up, a joint at q may be as fast as max(0, -offset + sqrt(gain (upper - q))); moving down, as fast
+    as max(0, -offset + sqrt(gain (q - lower))). Of a joint without taper the offset is 0, the rest infinite.
     Source: libfranka, ``computeUpperLimitsJointVelocity`` and ``computeLowerLimitsJointVelocity``.
 
     Raises:
@@ -57,7 +59,7 @@ class Taper:
         return self.upper - self.offset**2 / self.gain
 
     def needed(self, speed: Floats) -> Floats:
-        """Distances (..., J) from `first` or `last` at which `speed` is just left, in that direction [rad]."""
+        """Distances (..., J) from `first` or `last` at which `speed` is just left on the way there [rad]."""
         return speed * (speed + 2 * self.offset) / self.gain
 
     def fastest(self, q: Floats) -> tuple[Floats, Floats]:
@@ -118,7 +120,7 @@ def _shapes(limits: Taper | Limits, names: tuple[str, ...]) -> dict[str, tuple[i
 
 @dataclass(frozen=True)
 class LimitHit:
-    """One limit of one joint that the wanted motion exceeded; what was published stays within it."""
+    """One limit of one joint that a chunk exceeds; what is published stays within it."""
 
     joint: str
     limit: str
@@ -144,15 +146,32 @@ def position_hits(joints: tuple[str, ...], targets: Floats, limits: Limits) -> l
     return hits
 
 
-def rate_hits(joints: tuple[str, ...], velocities: Floats, step_s: float, limits: Limits) -> list[LimitHit]:
-    """Joints of which the wanted velocities (N + 1, J), `step_s` apart, exceed a limit."""
-    speed = np.abs(velocities).max(axis=0)
-    acceleration = np.abs(np.diff(velocities, axis=0)).max(axis=0, initial=0.0) / step_s
-    hits = [
-        LimitHit(joints[j], "velocity", float(speed[j]), float(limits.velocity[j]))
-        for j in np.flatnonzero(speed > limits.velocity)
+def rate_hits(curve: Trajectory, limits: Limits) -> list[LimitHit]:
+    """Joints of which the curve exceeds the velocity or the acceleration limit anywhere."""
+    extremes = curve.extremes()
+    return [
+        LimitHit(curve.joints[j], name, float(wanted[j]), float(allowed[j]))
+        for name, wanted, allowed in (
+            ("velocity", extremes.velocity, limits.velocity),
+            ("acceleration", extremes.acceleration, limits.acceleration),
+        )
+        for j in np.flatnonzero(wanted > allowed)
     ]
-    return hits + [
-        LimitHit(joints[j], "acceleration", float(acceleration[j]), float(limits.acceleration[j]))
-        for j in np.flatnonzero(acceleration > limits.acceleration)
+
+
+def taper_hits(curve: Trajectory, limits: Limits) -> list[LimitHit]:
+    """Joints of which the curve is faster than the taper leaves, each where it is by most."""
+    if limits.taper is None:
+        return []
+    points_ns = curve.points_ns
+    q, v = curve.sample(
+        np.linspace(points_ns[0], points_ns[-1], TAPER_SAMPLES * len(points_ns)).astype(np.int64)
+    )
+    down, up = limits.taper.fastest(q)
+    speed, allowed = np.abs(v), np.where(v > 0, up, down)
+    worst = (speed - allowed).argmax(axis=0)
+    return [
+        LimitHit(joint, "velocity", float(speed[i, j]), float(allowed[i, j]))
+        for j, (joint, i) in enumerate(zip(curve.joints, worst, strict=True))
+        if speed[i, j] > allowed[i, j]
     ]

@@ -9,81 +9,22 @@ equal position and velocity, and ends with a stop, so that silence of the sender
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from dreamzero_ros.motion.chunk import Chunk, check, check_start
 from dreamzero_ros.motion.errors import MotionError
-from dreamzero_ros.motion.limits import LimitHit, Limits, position_hits, rate_hits
+from dreamzero_ros.motion.gripper import debounced
+from dreamzero_ros.motion.limits import LimitHit, Limits, position_hits, rate_hits, taper_hits
+from dreamzero_ros.motion.pace import time_scale
+from dreamzero_ros.motion.settings import Settings
+from dreamzero_ros.motion.smooth import smoothed
 from dreamzero_ros.motion.splice import blended, through_targets
-from dreamzero_ros.motion.timeline import count_due, due_times_ns
+from dreamzero_ros.motion.timeline import count_due, due_times_ns, stretched
 from dreamzero_ros.motion.tracker import Tracker
 from dreamzero_ros.motion.trajectory import HOLD_S, NS_PER_S, Floats, Trajectory, hold, seconds_to_ns
 
-
-class Chunk(Protocol):
-    """What this folder reads of an action chunk."""
-
-    @property
-    def stamp_ns(self) -> int:
-        """Capture time of the frame it answers [ns, ROS clock]."""
-
-    @property
-    def dt_s(self) -> float:
-        """Control step; target i is due at stamp + (i + 1) dt [s]."""
-
-    @property
-    def joints(self) -> tuple[str, ...]:
-        """Names of the J columns."""
-
-    @property
-    def targets(self) -> Floats:
-        """(A, J) absolute joint positions [rad or m]."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a chunk becomes a trajectory; the defaults suit arms at 15 to 30 Hz.
-
-    Raises:
-        MotionError: for a setting out of its range.
-    """
-
-    lead_s: float = 0.05
-    """Least time from now to the splice, for the message to travel [s]; in `plan` at least a control step."""
-    grid_s: float = 0.02
-    """Distance of the published points after the splice [s]."""
-    blend_s: float = 0.2
-    """Time over which the executed motion fades into the chunk [s]."""
-    soft_share: float = 0.5
-    """Share of the acceleration limit for catching up with the chunk and for stopping, in (0, 1]."""
-    start_tolerance: float | Floats = 0.5
-    """Largest distance of the first used target from the measured joints, a number or (J,) [rad or m];
-    infinite where a joint may jump, such as a gripper."""
-
-    smooth: bool = True
-    """Whether the targets are smoothed."""
-    grippers: NDArray[np.bool_] | None = None
-    """(J,) joints that open and close: not smoothed but debounced; None: no joint."""
-    debounce_steps: int = 2
-    """A gripper that would change and change back within so many control steps stays."""
-    speed_scale: float = 1.0
-    """Speed at which the chunk is executed, in (0, 1]; 1 is that of the policy."""
-    on_position: Literal["clamp", "refuse"] = "clamp"
-    """What becomes of a chunk that leaves the position limits."""
-    on_velocity: Literal["clamp", "slow_down", "refuse"] = "clamp"
-    """What becomes of a chunk that is too fast."""
-    on_acceleration: Literal["clamp", "slow_down", "refuse"] = "clamp"
-    """What becomes of a chunk that is too sudden."""
-
-    def __post_init__(self) -> None:
-        for name in ("lead_s", "grid_s", "blend_s", "soft_share"):
-            value = getattr(self, name)
-            if not (np.isfinite(value) and value > 0):
-                raise MotionError(f"motion settings: {name} must be positive, got {value}")
-        if self.soft_share > 1:
-            raise MotionError(f"motion settings: soft_share must not exceed 1, got {self.soft_share}")
+__all__ = ["Chunk", "Plan", "Settings", "plan", "stop"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,17 +38,18 @@ class Plan:
     used: int
     """Targets that the trajectory follows."""
     covered_until_ns: int
-    """When the last target is due [ns, ROS clock]."""
+    """When the last target is due, at the speed at which the chunk is executed [ns, ROS clock]."""
     time_scale: float
-    """By how much the rest of the chunk was slowed down; 1: not at all."""
+    """By how much the chunk was slowed down from the splice on to keep within limits; 1: not at all."""
     dropped: int
     """Leading targets that are due before the splice; used + dropped = horizon."""
     limit_hits: tuple[LimitHit, ...]
-    """Limits that the wanted motion exceeded."""
+    """Limits that the chunk exceeds from the splice on, at the speed that was asked for."""
     largest_step: float
     """Largest change of any joint over one control step of the trajectory [rad or m]."""
     largest_deviation: float
-    """Largest distance of any joint from a used target when due: what limits and blending did [rad or m]."""
+    """Largest distance of any joint from a used target when due: what smoothing, limits and blending did
+    [rad or m]."""
 
 
 def plan(
@@ -131,40 +73,36 @@ def plan(
 
     Raises:
         MotionError: when the chunk must not be executed: targets that are not finite, joints that do not
-            match, a stamp later than the splice, or a first target too far from the measured joints.
+            match, a stamp later than the splice, a first target too far from the measured joints, or limits
+            exceeded of which the settings say so.
     """
-    _check(chunk, executing, measured, limits)
+    check(chunk, executing, measured, limits)
     splice_ns = _splice_ns(executing, now_ns + seconds_to_ns(max(settings.lead_s, chunk.dt_s)), settings)
     if chunk.stamp_ns > splice_ns:
         raise MotionError(
             f"chunk: its stamp lies {(chunk.stamp_ns - now_ns) / NS_PER_S:.3f} s in the future; "
             "the clocks of camera and policy disagree"
         )
-    dt_s = chunk.dt_s / settings.speed_scale
-    due_ns = due_times_ns(chunk.stamp_ns, dt_s, len(chunk.targets))
+    stamp_ns, dt_s = chunk.stamp_ns, chunk.dt_s / settings.speed_scale
+    due_ns = due_times_ns(stamp_ns, dt_s, len(chunk.targets))
     dropped = count_due(due_ns, splice_ns)
     kept = chunk.targets[dropped:]
     front = _front(chunk.joints, executing, measured, now_ns, splice_ns)
     tracker = Tracker(limits, settings.grid_s, settings.soft_share)
 
-    moving, hits = front, []
+    moving, hits, scale = front, [], 1.0
     if len(kept):
-        _check_start(kept[0], chunk.joints, measured, settings)
-        grid_ns = seconds_to_ns(settings.grid_s)
-        steps = -((splice_ns - int(due_ns[-1])) // grid_ns)
-        times_ns = splice_ns + np.arange(steps + 1) * grid_ns
-        q, v = front.positions[-1], front.velocities[-1]
-        curve = through_targets(
-            chunk.stamp_ns, dt_s, chunk.joints, np.clip(chunk.targets, limits.lower, limits.upper)
-        )
-        blend_s = min(settings.blend_s, max(steps, 1) * settings.grid_s)
-        wanted_q, wanted_v = blended(curve, q, v, times_ns, blend_s)
-        moving = front.extended(
-            (times_ns[1:] - splice_ns) / NS_PER_S, *tracker.follow(q, v, wanted_q[1:], wanted_v[1:])
-        )
-        hits = position_hits(chunk.joints, kept, limits) + rate_hits(
-            chunk.joints, wanted_v, settings.grid_s, limits
-        )
+        check_start(kept[0], chunk.joints, measured, settings.start_tolerance)
+        wanted = _wanted(chunk.targets, dropped, front.positions[-1], limits, settings)
+        curve = through_targets(stamp_ns, dt_s, chunk.joints, wanted)
+        rest = curve.points_from(dropped)
+        hits = position_hits(chunk.joints, kept, limits) + rate_hits(rest, limits) + taper_hits(rest, limits)
+        scale = time_scale(chunk.joints, hits, limits, settings)
+        if scale > 1.0:
+            stamp_ns, dt_s = stretched(stamp_ns, dt_s, scale, splice_ns)
+            due_ns = due_times_ns(stamp_ns, dt_s, len(chunk.targets))
+            curve = through_targets(stamp_ns, dt_s, chunk.joints, wanted)
+        moving = _moving(front, curve, tracker, settings)
 
     trajectory = _stopped(moving, tracker)
     control_steps_ns = np.arange(now_ns, trajectory.end_ns + 1, seconds_to_ns(chunk.dt_s))
@@ -175,7 +113,7 @@ def plan(
         used=len(kept),
         dropped=dropped,
         covered_until_ns=int(due_ns[-1]),
-        time_scale=1.0,
+        time_scale=scale,
         limit_hits=tuple(hits),
         largest_step=float(np.abs(np.diff(at_steps, axis=0)).max(initial=0.0)),
         largest_deviation=float(np.abs(at_due - kept).max(initial=0.0)),
@@ -195,40 +133,36 @@ def stop(executing: Trajectory, now_ns: int, limits: Limits, settings: Settings 
     )
 
 
-def _check(chunk: Chunk, executing: Trajectory | None, measured: Floats, limits: Limits) -> None:
-    J = len(chunk.joints)
-    if chunk.targets.ndim != 2 or chunk.targets.shape[1] != J or not len(chunk.targets):
-        raise MotionError(
-            f"chunk: expected targets of shape (horizon, {J} joints), got {chunk.targets.shape}"
-        )
-    if measured.shape != (J,) or limits.lower.shape != (J,):
-        raise MotionError(
-            f"chunk: {J} joints, but measured positions of shape {measured.shape} "
-            f"and limits of shape {limits.lower.shape}"
-        )
-    if executing is not None and executing.joints != chunk.joints:
-        raise MotionError(f"chunk: joints {chunk.joints}, but {executing.joints} are being executed")
-    bad = np.argwhere(~np.isfinite(chunk.targets))
-    if len(bad):
-        i, j = bad[0]
-        raise MotionError(
-            f"chunk: target {i} of {chunk.joints[j]} is {chunk.targets[i, j]}, "
-            f"{len(bad)} of {chunk.targets.size} values are not finite"
-        )
-    if not np.isfinite(measured).all():
-        j = int(np.argmin(np.isfinite(measured)))
-        raise MotionError(f"measured joints: {chunk.joints[j]} is {measured[j]}")
+def _wanted(targets: Floats, dropped: int, commanded: Floats, limits: Limits, settings: Settings) -> Floats:
+    """Targets (A, J) within position limits: arms smoothed as one chunk, grippers debounced from the splice.
+
+    Args:
+        targets: (A, J) as the policy gave them.
+        dropped: number of leading targets that the splice comes too late for.
+        commanded: (J,) positions commanded at the splice.
+        limits: of the joints.
+        settings: what to do.
+    """
+    inside = np.clip(targets, limits.lower, limits.upper)
+    wanted = np.clip(smoothed(inside), limits.lower, limits.upper) if settings.smooth else inside.copy()
+    grippers = settings.grippers
+    if grippers is not None and grippers.any():
+        held = commanded[grippers]
+        wanted[:dropped, grippers] = held
+        wanted[dropped:, grippers] = debounced(inside[dropped:, grippers], held, settings.debounce_steps)
+    return wanted
 
 
-def _check_start(first: Floats, joints: tuple[str, ...], measured: Floats, settings: Settings) -> None:
-    tolerance = np.broadcast_to(np.asarray(settings.start_tolerance, dtype=np.float64), measured.shape)
-    distance = np.abs(first - measured)
-    if (distance > tolerance).any():
-        j = int(np.argmax(distance - tolerance))
-        raise MotionError(
-            f"chunk: first target of {joints[j]} is {first[j]:.3f}, measured {measured[j]:.3f}: "
-            f"{distance[j]:.3f} apart, {tolerance[j]:.3f} allowed"
-        )
+def _moving(front: Trajectory, curve: Trajectory, tracker: Tracker, settings: Settings) -> Trajectory:
+    """The executed motion up to the splice, and on along the curve to its end."""
+    splice_ns, q, v = front.end_ns, front.positions[-1], front.velocities[-1]
+    grid_ns = seconds_to_ns(settings.grid_s)
+    steps = -((splice_ns - curve.end_ns) // grid_ns)
+    times_ns = splice_ns + np.arange(steps + 1) * grid_ns
+    blend_s = min(settings.blend_s, max(steps, 1) * settings.grid_s)
+    wanted_q, wanted_v = blended(curve, q, v, times_ns, blend_s)
+    followed = tracker.follow(q, v, wanted_q[1:], wanted_v[1:])
+    return front.extended((times_ns[1:] - splice_ns) / NS_PER_S, *followed)
 
 
 def _splice_ns(executing: Trajectory | None, earliest_ns: int, settings: Settings) -> int:

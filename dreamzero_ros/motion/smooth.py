@@ -27,15 +27,15 @@ ORDER = 3
 def smoothed(targets: Floats) -> Floats:
     """Targets (A, J) without their jitter, at the same times.
 
-    A horizon too short for the window is filtered with the longest one that fits. Up to four targets lie on one
-    cubic and stay as they are.
+    A horizon too short for the window is filtered with the longest one that fits. Up to four targets lie on
+    one cubic and stay as they are.
     """
     return targets if len(targets) <= ORDER + 1 else _filter(len(targets)) @ targets
 
 
 @lru_cache(maxsize=8)
 def _filter(horizon: int) -> Floats:
-    """(A, A)"""
+    """(A, A) matrix."""
     steps = np.arange(horizon)
     finer = np.arange(UPSAMPLING * (horizon - 1) + 1) / UPSAMPLING
     upsampled = CubicSpline(steps, np.eye(horizon))(finer)

@@ -18,3 +18,8 @@ def due_times_ns(stamp_ns: int, dt_s: float, horizon: int) -> NDArray[np.int64]:
 def count_due(due_ns: NDArray[np.int64], start_ns: int) -> int:
     """Number of leading targets that are due before `start_ns`: the ones to drop."""
     return int(np.searchsorted(due_ns, start_ns, side="left"))
+
+
+def stretched(stamp_ns: int, dt_s: float, factor: float, about_ns: int) -> tuple[int, float]:
+    """Stamp and control step of the same targets, due `factor` times as far from `about_ns`."""
+    return about_ns - round(factor * (about_ns - stamp_ns)), factor * dt_s

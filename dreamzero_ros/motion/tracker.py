@@ -18,13 +18,13 @@ from which the difference can be braked away without overshoot. Small difference
 acceleration limit comes before the others; from a state within limits all of them can be kept.
 
 A taper with offset c and gain g leaves, at the distance r to its last position, the speed v for which
-R(v) = (v^2 + 2 c v) / g = r. Following it takes decelerations up to g / 2, so g is lowered to 2 a where a taper
-asks for more than the joint can brake. Then, for v > 0:
+R(v) = (v^2 + 2 c v) / g = r. Following it takes decelerations up to g / 2, so g is lowered to 2 a where a
+taper asks for more than the joint can brake. Then, for v > 0:
 
-- With full braking from v >= a h for a step, q + R(v) does not grow, as g <= 2 a; a slower joint stops within
-  the step, before the limit above. So if q + R(v) lies before the last position at a knot, it can do so at the
-  next one. The largest next speed v' solves v' h / 2 + R(v') = r, r being the room that is left after moving
-  with v / 2.
+- With full braking from v >= a h for a step, q + R(v) does not grow, as g <= 2 a; a slower joint stops
+  within the step, before the position limit. So if q + R(v) lies before the last position at a knot, it can
+  do so at the next one. The largest next speed v' solves v' h / 2 + R(v') = r, r being the room that is left
+  after moving with v / 2.
 - Within a step at acceleration -b, q + R(v) is a parabola of second derivative -b (g - 2 b) / g >= -g / 8,
   which rises above its ends by g h^2 / 64 at most. Keeping so much more away from the last position at the
   knots keeps the taper everywhere.
@@ -134,7 +134,7 @@ class Tracker:
     def _fits(self, q: Floats, positions: Floats, velocities: Floats) -> NDArray[np.bool_]:
         """Whether (J,) joints stay within position limits and taper on their way to rest."""
         lower, upper = self._room(q, velocities[0] / (self.limits.acceleration * self.step_s))
-        fits = (positions[-1] >= lower) & (positions[-1] <= upper)
+        fits: NDArray[np.bool_] = (positions[-1] >= lower) & (positions[-1] <= upper)
         taper = self._taper
         if taper is not None:
             needed = taper.needed(np.abs(velocities))

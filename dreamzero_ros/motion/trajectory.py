@@ -127,6 +127,13 @@ class Trajectory:
             velocities=np.vstack([v0, self.velocities[inner], v1]),
         )
 
+    def points_from(self, first: int) -> Trajectory:
+        """The same motion without the points before number `first`."""
+        kept = slice(first, None)
+        return Trajectory(
+            self.start_ns, self.joints, self.times_s[kept], self.positions[kept], self.velocities[kept]
+        )
+
     def extended(self, times_s: Floats, positions: Floats, velocities: Floats) -> Trajectory:
         """This trajectory and further points, their times counted from its last point."""
         return Trajectory(

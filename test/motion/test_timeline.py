@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from dreamzero_ros.motion.timeline import count_due, due_times_ns
+from dreamzero_ros.motion.timeline import count_due, due_times_ns, stretched
 
 pytestmark = pytest.mark.cpu
 STAMP_NS = 1_700_000_000_123_456_789
@@ -35,3 +35,11 @@ def test_counts_what_is_due_before_the_start() -> None:
     ):
         assert count_due(due, start_ns) == dropped
     assert due.dtype == np.int64
+
+
+def test_stretching_keeps_one_time_where_it_is() -> None:
+    due = due_times_ns(STAMP_NS, 0.1, 24)
+    stamp_ns, dt_s = stretched(STAMP_NS, 0.1, 1.7, int(due[5]))
+    later = due_times_ns(stamp_ns, dt_s, 24)
+    assert later[5] == due[5]
+    np.testing.assert_allclose(later - due[5], 1.7 * (due - due[5]), atol=2)

@@ -103,6 +103,13 @@ def test_window_is_the_same_motion(seed: int, offset_ns: int, length_ns: int) ->
         np.testing.assert_allclose(cut, whole, atol=atol)
 
 
+def test_points_from_is_the_same_motion() -> None:
+    trajectory = random_trajectory(3)
+    rest = trajectory.points_from(2)
+    t_ns = np.linspace(rest.points_ns[0], rest.end_ns, 50).astype(np.int64)
+    np.testing.assert_allclose(rest.sample(t_ns)[0], trajectory.sample(t_ns)[0], atol=1e-5)
+
+
 def test_hold_rests() -> None:
     trajectory = hold(JOINTS, np.array([1.0, 2.0, 3.0]), START_NS)
     q, v = trajectory.sample(START_NS + np.array([0, 10**8, 10**10]))
