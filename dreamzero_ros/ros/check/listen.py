@@ -27,7 +27,6 @@ from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake,
 from dreamzero_ros.ros.qos import COMMAND, REPORT, SENSOR
 from dreamzero_ros.ros.side_node import SideNode
 
-
 PROBE = "probe"
 """What the name of the node that listens for the check alone ends in."""
 
