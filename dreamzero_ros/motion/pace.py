@@ -13,6 +13,8 @@ from dreamzero_ros.motion.settings import Settings
 
 SLOWEST = 4.0
 """A chunk that would have to be slower than this many times is not what the policy meant."""
+NAMED = 3
+"""Hits that are named in an error."""
 
 
 def time_scale(
@@ -43,14 +45,17 @@ def time_scale(
     refused = [hit for hit in hits if policies[hit.limit] == "refuse"]
     if refused:
         raise MotionError(f"chunk refused, it is beyond limits: {_listed(refused)}")
-    slowed = [hit for hit in hits if policies[hit.limit] == "slow_down"]
-    scale = max((_factor(hit, limits.velocity[joints.index(hit.joint)]) for hit in slowed), default=1.0)
-    if scale > SLOWEST:
-        raise MotionError(
-            f"chunk refused, it would have to be {scale:.1f} times slower, {SLOWEST:.0f} times at most: "
-            f"{_listed(slowed)}"
-        )
-    return max(scale, 1.0)
+    scale = 1.0
+    for hit in hits:
+        if policies[hit.limit] == "slow_down":
+            factor = _factor(hit, limits.velocity[joints.index(hit.joint)])
+            if factor > SLOWEST:
+                raise MotionError(
+                    f"chunk refused, it would have to be {factor:.1f} times slower, "
+                    f"{SLOWEST:.0f} times at most: {hit}"
+                )
+            scale = max(scale, factor)
+    return scale
 
 
 def _factor(hit: LimitHit, fastest: float) -> float:
@@ -60,4 +65,5 @@ def _factor(hit: LimitHit, fastest: float) -> float:
 
 
 def _listed(hits: Sequence[LimitHit]) -> str:
-    return "; ".join(str(hit) for hit in hits)
+    more = f"; and {len(hits) - NAMED} more" if len(hits) > NAMED else ""
+    return "; ".join(str(hit) for hit in hits[:NAMED]) + more

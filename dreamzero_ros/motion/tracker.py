@@ -79,28 +79,31 @@ class Tracker:
             tapered_ends = np.stack([taper.last - q, q - taper.first]) / unit_q
             gain = taper.gain / self.limits.acceleration
             offset = taper.offset / unit_v + 0.25 * gain
+            offset_squared = offset * offset
 
-        out = np.empty((2, *ref_q.shape))
+        speeds = np.empty((len(ref_q) + 1, len(q)))
+        speeds[0] = x
         room = np.empty((3, len(q)))
-        p = np.zeros_like(x)
+        p = (
+            0.5 * x
+        )  # where the joint will be after half of the next step at the present speed and half at none
         for k in range(len(ref_q)):
-            p += 0.5 * x
             way = p * UP_DOWN
+            gap = ref_p[k] - p
             np.subtract(ends, way, out=room[:2])
-            np.subtract(ref_p[k], p, out=room[2])
-            side = np.sign(room[2])
-            room[2] *= side / self.soft_share
+            np.multiply(np.abs(gap), 1.0 / self.soft_share, out=room[2])
             speed = _fastest_approach(np.maximum(room, 0.0, out=room))
-            wanted = ref_x[k] + side * self.soft_share * speed[2]
             cap = np.minimum(speed[:2], fastest)
             if taper is not None:
                 left = np.maximum(tapered_ends - way, 0.0)
-                cap = np.minimum(cap, np.sqrt(offset * offset + gain * left) - offset)
+                cap = np.minimum(cap, np.sqrt(gain * left + offset_squared) - offset)
+            wanted = ref_x[k] + np.copysign(self.soft_share * speed[2], gap)
             wanted = np.minimum(np.maximum(wanted, -cap[1]), cap[0])
             x = np.minimum(np.maximum(wanted, x - 1.0), x + 1.0)
-            p += 0.5 * x
-            out[0, k], out[1, k] = p, x
-        return q + out[0] * unit_q, out[1] * unit_v
+            speeds[k + 1] = x
+            p = p + x
+        moved = np.cumsum(0.5 * (speeds[1:] + speeds[:-1]), axis=0)
+        return q + moved * unit_q, speeds[1:] * unit_v
 
     def brake(self, q: Floats, v: Floats) -> tuple[Floats, Floats]:
         """Comes to rest from a state, straight on in joint space where there is room.

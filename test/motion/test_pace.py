@@ -56,6 +56,11 @@ def test_velocity_shrinks_with_the_factor_acceleration_with_its_square() -> None
     assert time_scale(JOINTS, (), LIMITS, SLOW_DOWN) == 1.0
 
 
+def test_an_error_stays_readable() -> None:
+    with pytest.raises(MotionError, match=r"allowed; and 19 more$"):
+        time_scale(JOINTS, [VELOCITY] * 22, LIMITS, Settings(on_velocity="refuse"))
+
+
 def test_far_too_fast_is_refused() -> None:
     hit = replace(VELOCITY, wanted=2.0 * SLOWEST * 1.01)
     with pytest.raises(MotionError, match=r"4\.0 times slower, 4 times at most: arm: velocity"):
