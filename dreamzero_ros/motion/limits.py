@@ -128,7 +128,7 @@ class LimitHit:
     wanted: float
     """Worst value wanted, in the unit of the limit."""
     allowed: float
-    """The limit itself."""
+    """The limit itself, or what the taper leaves of it there."""
 
     def __str__(self) -> str:
         return f"{self.joint}: {self.limit} {self.wanted:.3f} wanted, {self.allowed:.3f} allowed"
