@@ -9,6 +9,7 @@ import numpy as np
 
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.limits import Limits
+from dreamzero_ros.motion.settings import Settings
 from dreamzero_ros.motion.trajectory import Floats, Trajectory
 
 
@@ -32,7 +33,9 @@ class Chunk(Protocol):
         """(A, J) absolute joint positions [rad or m]."""
 
 
-def check(chunk: Chunk, executing: Trajectory | None, measured: Floats, limits: Limits) -> None:
+def check(
+    chunk: Chunk, executing: Trajectory | None, measured: Floats, limits: Limits, settings: Settings
+) -> None:
     """Refuses what cannot be executed at all.
 
     Raises:
@@ -48,6 +51,8 @@ def check(chunk: Chunk, executing: Trajectory | None, measured: Floats, limits: 
             f"chunk: {J} joints, but measured positions of shape {measured.shape} "
             f"and limits of shape {limits.lower.shape}"
         )
+    if settings.grippers is not None and settings.grippers.shape != (J,):
+        raise MotionError(f"chunk: {J} joints, but a mask of grippers of shape {settings.grippers.shape}")
     if executing is not None and executing.joints != chunk.joints:
         raise MotionError(f"chunk: joints {chunk.joints}, but {executing.joints} are being executed")
     bad = np.argwhere(~np.isfinite(chunk.targets))

@@ -76,7 +76,7 @@ def plan(
             match, a stamp later than the splice, a first target too far from the measured joints, or limits
             exceeded of which the settings say so.
     """
-    check(chunk, executing, measured, limits)
+    check(chunk, executing, measured, limits, settings)
     splice_ns = _splice_ns(executing, now_ns + seconds_to_ns(max(settings.lead_s, chunk.dt_s)), settings)
     if chunk.stamp_ns > splice_ns:
         raise MotionError(

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tapers import fr3_limits, no_taper, too_fast
 
-from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.limits import Limits, Taper
 from dreamzero_ros.motion.tracker import Tracker
 from dreamzero_ros.motion.trajectory import Floats, Trajectory
@@ -214,17 +213,3 @@ def test_the_taper_is_used() -> None:
     assert (np.minimum(taper.last, tracker.limits.upper) - q[-1] < 2e-4).all()
     most = np.minimum(taper.fastest(q)[1], tracker.limits.velocity)
     assert ((v / np.maximum(most, 1e-9)).max(axis=0) > 0.9).all()
-
-
-def test_tapers_are_checked() -> None:
-    one = np.ones(1)
-    with pytest.raises(MotionError, match="offset"):
-        Taper(-one, one, -one, one)
-    with pytest.raises(MotionError, match="gain"):
-        Taper(one, 0 * one, -one, one)
-    with pytest.raises(MotionError, match="no position is left"):
-        Taper(one, one, -one, one)
-    with pytest.raises(MotionError, match="one shape"):
-        Taper(one, one, np.ones(2), one)
-    with pytest.raises(MotionError, match="7 joints, but a taper of 2"):
-        replace(fr3_limits(), taper=no_taper(2))
