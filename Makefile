@@ -10,7 +10,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 KINEMATICS := $(VENV)/.kinematics
+TEST_INTERFACES := $(VENV)/.test_interfaces
 MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
+TEST_PACKAGES := object_recognition_msgs moveit_msgs  # in the order in which they need each other
 BENCH ?= --variant tiny
 TESTS ?= test
 FOOTAGE ?=
@@ -63,7 +65,18 @@ $(KINEMATICS): $(READY) requirements/kinematics.txt
 	$(PIP) install -r requirements/kinematics.txt
 	@touch $@
 
-test: $(KINEMATICS)  ## the whole test suite; a part of it: make test TESTS=test/motion
+# Where the real package is installed, it is used. Ours of before is no real one: it goes first.
+$(TEST_INTERFACES): $(VENV)/.python $(wildcard test/interfaces/*.* test/interfaces/*/*.* test/interfaces/*/*/*.*)
+	@for package in $(TEST_PACKAGES); do \
+		$(PIP) uninstall --quiet --yes "dreamzero-test-$${package//_/-}" 2>/dev/null; \
+		$(BIN)/python -c "import $$package" 2>/dev/null || { \
+			echo "Generating the interfaces of $$package for tests (less than half a minute)"; \
+			PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) install --quiet --no-build-isolation --no-deps ./test/interfaces/$$package; \
+		}; \
+	done
+	@touch $@
+
+test: $(KINEMATICS) $(TEST_INTERFACES)  ## the whole test suite; a part of it: make test TESTS=test/motion
 	@$(BIN)/python -m pytest $(TESTS)
 
 lint: $(READY)  ## ruff and mypy
