@@ -175,6 +175,7 @@ class Operator(Recorder):
     ) -> Run:
         """Sends a goal and waits until it is accepted."""
         self._graph.wait(self._runs.server_is_ready, "run action")
+        self._graph.wait(self._introduced, "an answer of the policy node")
         goal = RunPolicy.Goal(
             instruction=instruction,
             time_limit=Duration(sec=time_limit_s),
