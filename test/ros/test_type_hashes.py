@@ -15,10 +15,13 @@ import pytest
 pytestmark = pytest.mark.ros
 
 HASHES = {
-    "object_recognition_msgs/msg/ObjectType": "5eb3ee3976403366d7c50d7dbee8bec96b3bced1e752674a7194a35841632134",
+    "control_msgs/action/FollowJointTrajectory": (
+        "738ebcb7a2d7cfa42f9f1001cc99ce3a4383d1cfe508015d9be8485e4b1c66f6"
+    ),
+    "control_msgs/action/GripperCommand": "e17c0e644eccf14bea84a0a93e0977182872c2eb7873ca6694900059b46dbc84",
     "moveit_msgs/srv/GetStateValidity": "e9fcd24ae0fd8c2f16d4afe397efaf03427d1f899fe91ecf6cb7f7f1c6ca8720",
 }
-"""Of object_recognition_msgs 2.0.0 and moveit_msgs 2.6.0."""
+"""Of control_msgs 5.8.0 and moveit_msgs 2.6.0."""
 
 
 @pytest.mark.parametrize("name", HASHES)
