@@ -6,17 +6,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
 from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.wrapper import PolicyWrapper
 
 POLL_S = 0.002
 """Time between two looks at the clock, which may be a simulated one [s]."""
 
 
-class DelayedPolicy(Policy):
+class DelayedPolicy(PolicyWrapper):
     """Answers as another policy, but never sooner than some time after it was asked.
 
     Args:
@@ -26,17 +24,10 @@ class DelayedPolicy(Policy):
     """
 
     def __init__(self, policy: Policy, delay_s: float, now_ns: Callable[[], int]) -> None:
-        self.name = f"{policy.name}, answers {delay_s:g} s after it was asked"
-        self.doubts = policy.doubts
-        self.uses_history = policy.uses_history
-        self._policy = policy
+        super().__init__(policy, f"answers {delay_s:g} s after it was asked")
         self._delay_ns = round(delay_s * 1e9)
         self._now_ns = now_ns
         self._interrupted = threading.Event()
-
-    def reset(self) -> None:
-        """As the policy."""
-        self._policy.reset()
 
     def infer(self, frame: Frame) -> ActionChunk:
         """The policy's chunk, once it is time; at once after `interrupt`."""
@@ -46,15 +37,7 @@ class DelayedPolicy(Policy):
             pass
         return chunk
 
-    def imagined(self) -> NDArray[np.uint8] | None:
-        """As the policy."""
-        return self._policy.imagined()
-
     def interrupt(self) -> None:
         """Ends the wait of the answer under way, and waits no more."""
         self._interrupted.set()
-        self._policy.interrupt()
-
-    def close(self) -> None:
-        """As the policy."""
-        self._policy.close()
+        super().interrupt()

@@ -7,11 +7,9 @@ import dataclasses
 import time
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
 from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.wrapper import PolicyWrapper
 
 STAGE = "validity"
 """Name of the time that approval takes among the latencies of a chunk."""
@@ -37,7 +35,7 @@ class Validator(Protocol):
         """Frees what the validator holds."""
 
 
-class ValidatedPolicy(Policy):
+class ValidatedPolicy(PolicyWrapper):
     """Answers as another policy, with chunks that were approved; the time that this takes is latency.
 
     Args:
@@ -46,15 +44,8 @@ class ValidatedPolicy(Policy):
     """
 
     def __init__(self, policy: Policy, validator: Validator) -> None:
-        self.name = f"{policy.name}, checked by {validator.name}"
-        self.doubts = policy.doubts
-        self.uses_history = policy.uses_history
-        self._policy = policy
+        super().__init__(policy, f"checked by {validator.name}")
         self._validator = validator
-
-    def reset(self) -> None:
-        """As the policy."""
-        self._policy.reset()
 
     def infer(self, frame: Frame) -> ActionChunk:
         """The policy's chunk, approved.
@@ -69,16 +60,12 @@ class ValidatedPolicy(Policy):
         latency_s = {**chunk.latency_s, STAGE: time.perf_counter() - begin_s}
         return dataclasses.replace(chunk, latency_s=latency_s)
 
-    def imagined(self) -> NDArray[np.uint8] | None:
-        """As the policy."""
-        return self._policy.imagined()
-
     def interrupt(self) -> None:
         """Ends policy and approval."""
-        self._policy.interrupt()
+        super().interrupt()
         self._validator.interrupt()
 
     def close(self) -> None:
         """Closes policy and validator."""
-        self._policy.close()
+        super().close()
         self._validator.close()

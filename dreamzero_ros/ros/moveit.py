@@ -12,10 +12,14 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.task import Future
+from std_msgs.msg import String
 
+from dreamzero_ros.embodiment.description import described_joints
 from dreamzero_ros.embodiment.frame import ActionChunk
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
+from dreamzero_ros.ros.description import TOPIC
+from dreamzero_ros.ros.qos import LATCHED
 from dreamzero_ros.ros.side_node import SideNode
 
 SERVICE = "check_state_validity"
@@ -33,8 +37,12 @@ class StateValidity:
     state too, as the robot model knows rad and m only. Between the targets nothing is looked at, nor is
     what smoothing and limits make of them.
 
+    The name of a joint that its robot does not have ends move_group, as nobody catches the exception of its
+    robot model. So only joints of ``robot_description`` are named to it: a gripper that is not there is left
+    to its state, too; without any other joint nothing is asked, and chunks are refused.
+
     Args:
-        node: Its namespace and remappings hold for the service.
+        node: Its namespace and remappings hold for the service and for ``robot_description``.
         embodiment: The robot.
         every: Every n-th target is asked about, at least 1; the last one always is.
         group: Planning group whose collisions count; empty: the whole robot.
@@ -48,29 +56,32 @@ class StateValidity:
 
     def __init__(self, node: Node, embodiment: Embodiment, every: int, group: str, timeout_s: float) -> None:
         self._kind = _get_state_validity()
-        units = embodiment.joint_units
-        self._joints = [joint for joint in embodiment.command_joints if units[joint] != "ratio"]
+        self._embodiment = embodiment
         self._every = every
         self._group = group
         self._timeout_s = timeout_s
         self._news = threading.Event()
         self._interrupted = False
+        self._described: frozenset[str] | None = None
         self._node = SideNode(node, "moveit")
         self._client = self._node.create_client(self._kind, node.resolve_service_name(SERVICE))
+        self._node.create_subscription(String, self._node.topic(TOPIC), self._take_description, LATCHED)
         self._node.start()
 
     def check(self, chunk: ActionChunk) -> None:
         """Returns when MoveIt calls all targets that it is asked about valid.
 
         Raises:
-            MotionError: One is not, with its contacts, or MoveIt has not answered in time, or is not there.
+            MotionError: One is not, with its contacts; or MoveIt cannot be asked, or has not answered in
+                time.
         """
         if not np.isfinite(chunk.targets).all():
             raise MotionError("chunk: targets that are not finite cannot be shown to MoveIt")
         if not self._client.service_is_ready():
             raise MotionError(f"no service {self._client.srv_name}: start move_group, or {OFF}")
+        joints = self._joints()
         asked = checked_targets(len(chunk.targets), self._every)
-        answers = [self._client.call_async(self._request(chunk, target)) for target in asked]
+        answers = [self._client.call_async(self._request(chunk, target, joints)) for target in asked]
         for answer in answers:
             answer.add_done_callback(lambda _: self._news.set())
         self._await(answers)
@@ -92,12 +103,32 @@ class StateValidity:
         """Ends the thread of the client."""
         self._node.close()
 
-    def _request(self, chunk: ActionChunk, target: int) -> Any:
+    def _take_description(self, message: String) -> None:
+        self._described = frozenset(described_joints(message.data))
+
+    def _joints(self) -> list[str]:
+        """What may be named to MoveIt."""
+        if self._described is None:
+            raise MotionError(
+                f"no {TOPIC} has come, which says what joints may be named to MoveIt: start "
+                f"robot_state_publisher, or {OFF}"
+            )
+        joints = [joint for joint in self._embodiment.command_joints if joint in self._described]
+        missing = set(self._embodiment.command_joints).difference(joints, self._embodiment.gripper_joints)
+        if missing:
+            raise MotionError(
+                f"{TOPIC} has no {', '.join(sorted(missing))}, so MoveIt cannot be asked: name the joints "
+                f"of the robot file as they are there, or {OFF}"
+            )
+        units = self._embodiment.joint_units
+        return [joint for joint in joints if units[joint] != "ratio"]
+
+    def _request(self, chunk: ActionChunk, target: int, joints: list[str]) -> Any:
         request = self._kind.Request(group_name=self._group)
         request.robot_state.is_diff = True
         state = request.robot_state.joint_state
-        state.name = self._joints
-        state.position = [chunk.targets[target, chunk.joints.index(joint)] for joint in self._joints]
+        state.name = joints
+        state.position = [chunk.targets[target, chunk.joints.index(joint)] for joint in joints]
         return request
 
     def _await(self, answers: list[Future]) -> None:

@@ -19,15 +19,19 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.node import Node
 from ros_graph import Graph
+from std_msgs.msg import String
 
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame, make_example
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.policy.rollout import Request
 from dreamzero_ros.policy.stand_ins import HoldPolicy
 from dreamzero_ros.policy.validated import ValidatedPolicy
 from dreamzero_ros.policy.worker import Answer, PolicyWorker
+from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.moveit import StateValidity, checked_targets, contacts_in_words
+from dreamzero_ros.sim.description import describe
 
 pytest.importorskip(
     "moveit_msgs", reason="needs moveit_msgs: make test, or apt install ros-jazzy-moveit-msgs"
@@ -65,7 +69,10 @@ IN_WORDS = (
 
 
 class MoveIt(Node):
-    """Plays move_group: knows a wall, and answers as many questions at a time as come."""
+    """Plays move_group: knows a wall, and answers as many questions at a time as come.
+
+    Plays robot_state_publisher, too.
+    """
 
     def __init__(self, graph: Graph) -> None:
         super().__init__("move_group", context=graph.context)
@@ -76,9 +83,18 @@ class MoveIt(Node):
         self._service = self.create_service(
             GetStateValidity, "check_state_validity", self._answer, callback_group=ReentrantCallbackGroup()
         )
+        self._descriptions = self.create_publisher(String, "robot_description", qos.LATCHED)
         self._executor.add_node(self)
         self._thread = threading.Thread(target=self._executor.spin)
         self._thread.start()
+
+    def describe(self, robot: Embodiment, without: str = "") -> None:
+        """Publishes the description of a robot, in which a joint has another name."""
+        text = describe(robot)
+        if without:
+            assert f'"{without}"' in text
+            text = text.replace(f'"{without}"', '"another"')
+        self._descriptions.publish(String(data=text))
 
     def leave(self) -> None:
         """Serves no longer."""
@@ -111,6 +127,7 @@ def node(graph: Graph) -> Iterator[Node]:
 @pytest.fixture
 def moveit(graph: Graph) -> Iterator[MoveIt]:
     made = MoveIt(graph)
+    made.describe(ROBOT)
     yield made
     made.before = lambda: None
     made.close()
@@ -147,13 +164,24 @@ def chunk(**targets: dict[int, float]) -> ActionChunk:
 
 def met(validity: StateValidity, harmless: ActionChunk) -> StateValidity:
     """Waits until MoveIt was found and has answered."""
-    for _ in range(600):
+
+    def answered() -> bool:
         try:
             validity.check(harmless)
-            return validity
         except MotionError:
-            time.sleep(0.05)
-    raise AssertionError("MoveIt was not found")
+            return False
+        return True
+
+    until(answered, "an answer of MoveIt")
+    return validity
+
+
+def until(done: Callable[[], bool], what: str) -> None:
+    """Waits without handling messages."""
+    limit_s = time.monotonic() + 2 * TIMEOUT_S
+    while not done():
+        assert time.monotonic() < limit_s, f"not in time: {what}"
+        time.sleep(0.05)
 
 
 def test_a_free_chunk_passes_and_moveit_saw_its_targets(moveit: MoveIt, validity: StateValidity) -> None:
@@ -207,9 +235,7 @@ def test_without_moveit_every_chunk_is_refused(asking: Callable[[float], StateVa
         asking(TIMEOUT_S).check(chunk())
 
 
-def test_moveit_that_went_away_is_missed(
-    graph: Graph, moveit: MoveIt, asking: Callable[[float], StateValidity]
-) -> None:
+def test_moveit_that_went_away_is_missed(moveit: MoveIt, asking: Callable[[float], StateValidity]) -> None:
     validity = met(asking(2.0), chunk())
     moveit.leave()
 
@@ -218,7 +244,7 @@ def test_moveit_that_went_away_is_missed(
             validity.check(chunk())
         return "no service" in str(caught.value)
 
-    graph.wait(missed, "the service to be missed")
+    until(missed, "the service to be missed")
 
 
 def test_targets_that_are_no_numbers_do_not_reach_moveit(moveit: MoveIt, validity: StateValidity) -> None:
@@ -231,6 +257,7 @@ def test_targets_that_are_no_numbers_do_not_reach_moveit(moveit: MoveIt, validit
 def test_joints_in_the_unit_ratio_are_left_to_what_moveit_knows(moveit: MoveIt, node: Node) -> None:
     """The gripper of the YAM reports a share of its travel, which is no position of a joint."""
     yam = load("yam")
+    moveit.describe(yam)
     positions = np.array([yam.start_pose[joint] for joint in yam.command_joints])
     targets = np.tile(positions, (yam.horizon, 1))
     validity = StateValidity(node, yam, yam.horizon, "", TIMEOUT_S)
@@ -242,6 +269,57 @@ def test_joints_in_the_unit_ratio_are_left_to_what_moveit_knows(moveit: MoveIt, 
     assert set(yam.command_joints) - set(names) == {"left_gripper", "right_gripper"}
 
 
+def test_a_gripper_that_the_description_lacks_is_left_to_what_moveit_knows(
+    moveit: MoveIt, asking: Callable[[float], StateValidity]
+) -> None:
+    """A name that its robot model does not know ends move_group."""
+    gripper = ROBOT.gripper_joints[0]
+    moveit.describe(ROBOT, without=gripper)
+    met(asking(TIMEOUT_S), chunk())
+    names = moveit.asked[-1].robot_state.joint_state.name
+    assert set(ROBOT.command_joints) - set(names) == {gripper}
+
+
+def test_nothing_is_asked_about_a_robot_that_is_not_described_or_lacks_a_joint(
+    moveit: MoveIt, asking: Callable[[float], StateValidity]
+) -> None:
+    moveit.describe(ROBOT, without=JOINT)
+    validity = asking(TIMEOUT_S)
+
+    def refusal() -> str:
+        with pytest.raises(MotionError) as caught:
+            validity.check(chunk())
+        return str(caught.value)
+
+    until(lambda: f"robot_description has no {JOINT}," in refusal(), "the description")
+    assert not moveit.asked
+    moveit.describe(ROBOT)
+    met(validity, chunk())
+
+
+def test_a_description_that_has_not_come_is_missed(graph: Graph, moveit: MoveIt) -> None:
+    class Elsewhere(Node):
+        """The policy node with its description remapped to where nobody publishes one."""
+
+        def resolve_topic_name(self, topic: str, *, only_expand: bool = False) -> str:
+            return f"/nowhere/{topic}"
+
+    ignorant = Elsewhere("ignorant", context=graph.context)
+    validity = StateValidity(ignorant, ROBOT, EVERY, "", TIMEOUT_S)
+
+    def refused() -> bool:
+        with pytest.raises(MotionError) as caught:
+            validity.check(chunk())
+        return "no robot_description has come" in str(caught.value)
+
+    try:
+        until(refused, "the refusal")
+    finally:
+        validity.close()
+        ignorant.destroy_node()
+    assert not moveit.asked
+
+
 class Into(HoldPolicy):
     """Wants into the wall."""
 
@@ -251,11 +329,12 @@ class Into(HoldPolicy):
 
 def test_the_worker_delivers_the_refusal_and_ends_while_moveit_is_silent(moveit: MoveIt, node: Node) -> None:
     answers: queue.SimpleQueue[Answer] = queue.SimpleQueue()
-    validity = StateValidity(node, ROBOT, EVERY, "", 1000.0)
+    validity = met(StateValidity(node, ROBOT, EVERY, "", TIMEOUT_S), chunk())
     worker = PolicyWorker(ValidatedPolicy(Into(ROBOT), validity), answers.put, lambda: False)
     worker.ask(Request(FRAME, new_session=True, serial=1, age_s=0.0))
     refused = answers.get(timeout=TIMEOUT_S)
     assert refused.chunk is None and isinstance(refused.error, MotionError)
+    assert f"target {ROBOT.horizon - 1}" in str(refused.error)
 
     begun, silence = threading.Event(), threading.Event()
     moveit.before = lambda: (begun.set(), silence.wait(TIMEOUT_S))
@@ -263,7 +342,7 @@ def test_the_worker_delivers_the_refusal_and_ends_while_moveit_is_silent(moveit:
     assert begun.wait(TIMEOUT_S)
     end = threading.Thread(target=worker.close, daemon=True)
     end.start()
-    end.join(TIMEOUT_S)
+    end.join(TIMEOUT_S / 2)
     assert not end.is_alive()
     silence.set()
     unchecked = answers.get(timeout=1)
