@@ -23,8 +23,8 @@ from dreamzero_ros.ros.qos import CLOCK, REPORT, SENSOR
 
 STEP_NS = 10_000_000
 """Simulated time of a step: a cycle of the simulated controllers [ns]."""
-STEP_S = STEP_NS * 1e-9 / 4
-"""Real time of a step, at least: a policy node needs it for its images [s]."""
+LOOK_S = 0.01
+"""Real time between two looks at a graph that is silent [s]."""
 PATIENCE_S = 0.5
 """Real time after which a node that is behind is given up until it is heard again [s]."""
 REPEAT_S = 0.02
@@ -64,7 +64,7 @@ class SimTime(Node):
         self.create_subscription(JointState, "joint_states", self._take_joints, SENSOR)
         self.create_subscription(PolicyStatus, "policy_node/status", self._take_status, REPORT)
         real_time = NodeClock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(STEP_S, self._look, clock=real_time)
+        self.create_timer(LOOK_S, self._look, clock=real_time)
         graph.executor.add_node(self)
 
     def _take_joints(self, message: JointState) -> None:
@@ -83,7 +83,7 @@ class SimTime(Node):
         if spent_s > PATIENCE_S:
             self._joints_ns = None
             self._step()
-        elif not (robot_behind or policy_behind or spent_s < STEP_S or now_s < self._rest_until_s):
+        elif not (robot_behind or policy_behind or now_s < self._rest_until_s):
             self._step()
         elif now_s > self._published_s + REPEAT_S:
             self._publish()
