@@ -23,9 +23,15 @@ class ControllerOutput(Protocol):
 
     goal_ids: Collection[bytes]
     """Ids of the goals that are ours."""
+    holding: bool
+    """Whether the controller or somebody else has ended the newest goal: it holds its joints."""
 
-    def send(self, trajectory: Trajectory) -> None:
-        """Commands the joints of the controller; the trajectory has further ones."""
+    def send(self, trajectory: Trajectory) -> str:
+        """Commands the joints of the controller; the trajectory has further ones.
+
+        Returns:
+            Why nobody takes the command, in words; empty when it is on its way.
+        """
 
     def close(self) -> None:
         """Ends commanding."""
@@ -41,7 +47,8 @@ class CommandBridge:
             ``<controller>/follow_joint_trajectory``. Controllers of type gripper_command take goals of
             ``<controller>/gripper_cmd`` in both cases.
         on_rejected: Called on the thread of the node, in words, when a controller does not do what it was
-            told.
+            told: it is not there, rejects or aborts the goal, or somebody else cancels it. Not called for
+            goals that our own have replaced. A stop may be sent from within.
 
     Raises:
         ValueError: control_msgs is needed and not installed.
@@ -58,18 +65,34 @@ class CommandBridge:
                 return TrajectoryGoals(node, controller, on_rejected)
             return TrajectoryTopic(node, controller)
 
-        self._outputs = {controller.name: make(controller) for controller in embodiment.controllers}
+        self._on_rejected = on_rejected
+        self._outputs: dict[str, ControllerOutput] = {}
+        try:
+            for controller in embodiment.controllers:
+                self._outputs[controller.name] = make(controller)
+        except ValueError:
+            self.close()
+            raise
 
     @property
     def goal_ids(self) -> set[bytes]:
         """Ids of the goals that are ours."""
         return {goal_id for output in self._outputs.values() for goal_id in output.goal_ids}
 
+    @property
+    def holding(self) -> set[str]:
+        """Controllers that have ended our newest goal by themselves, and hold their joints where they are.
+
+        A stop is not for them: it would begin at the setpoint of before.
+        """
+        return {name for name, output in self._outputs.items() if output.holding}
+
     def send(self, trajectory: Trajectory, but: Collection[str] = ()) -> None:
         """Commands all controllers `but` those named."""
-        for name, output in self._outputs.items():
-            if name not in but:
-                output.send(trajectory)
+        commanded = [output for name, output in self._outputs.items() if name not in but]
+        for words in [output.send(trajectory) for output in commanded]:
+            if words:
+                self._on_rejected(words)
 
     def close(self) -> None:
         """Ends commanding."""
@@ -81,6 +104,7 @@ class TrajectoryTopic:
     """Publishes on the topic of a joint_trajectory_controller, which does not answer."""
 
     goal_ids: Collection[bytes] = ()
+    holding = False
 
     def __init__(self, node: Node, controller: Controller) -> None:
         self._node = node
@@ -89,9 +113,10 @@ class TrajectoryTopic:
             JointTrajectory, f"{controller.name}/joint_trajectory", COMMAND
         )
 
-    def send(self, trajectory: Trajectory) -> None:
-        """Publishes the share of the controller."""
+    def send(self, trajectory: Trajectory) -> str:
+        """Publishes the share of the controller; nobody answers."""
         self._publisher.publish(trajectory_message(trajectory, self._joints))
+        return ""
 
     def close(self) -> None:
         """Ends the publisher."""

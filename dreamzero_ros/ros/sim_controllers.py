@@ -4,20 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from rclpy.action import ActionServer, CancelResponse, GoalResponse
-from rclpy.action.server import ServerGoalHandle
-from rclpy.node import Node
-from rclpy.task import Future
 from trajectory_msgs.msg import JointTrajectory
 
 from dreamzero_ros.embodiment.schema import Controller
 from dreamzero_ros.observation.decode import stamp_ns
-from dreamzero_ros.ros.messages import duration_ns
+from dreamzero_ros.ros.lifecycle import ManagedNode
+from dreamzero_ros.ros.messages import NS_PER_S, duration_ns
 from dreamzero_ros.ros.qos import COMMAND
+from dreamzero_ros.ros.sim_goals import ControllerFaults, End, GoalServer
 from dreamzero_ros.sim.controller import (
     SimJointTrajectoryController,
     TrajectoryCommand,
@@ -29,22 +26,17 @@ try:
 except ImportError:
     FollowJointTrajectory = GripperCommand = None
 
-
-@dataclass
-class ControllerFaults:
-    """What may be made to go wrong."""
-
-    reject_goals: bool = False
-    """Every goal is rejected."""
-    path_tolerance: float = np.inf
-    """A goal is aborted when a joint is further from its setpoint [rad or m]."""
+GRIPPER_TOLERANCE = 1e-3
+"""Distance at which a gripper is where it was told to go, and by which one that stalls moves [rad or m]."""
+STALL_NS = NS_PER_S
+"""After this time a gripper that stalls gives up [ns]."""
 
 
 class TrajectoryServer:
     """A joint_trajectory_controller: takes its topic and goals of its action.
 
-    As in the released branches a newer goal aborts the one before, and a message on the topic replaces the
-    trajectory but not the goal.
+    As in the released branches a newer goal aborts the one before, a message on the topic replaces the
+    trajectory but not the goal, and a joint that leaves its path makes it hold where the joints are.
 
     Args:
         node: Serves.
@@ -54,102 +46,69 @@ class TrajectoryServer:
     """
 
     def __init__(
-        self, node: Node, entry: Controller, positions: np.ndarray, faults: ControllerFaults
+        self, node: ManagedNode, entry: Controller, positions: np.ndarray, faults: ControllerFaults
     ) -> None:
         self.joints = entry.joints
         self._node = node
         self._faults = faults
         self._controller = SimJointTrajectoryController(entry.joints, positions)
-        self._goal: _Goal | None = None
         self._subscription = node.create_subscription(
             JointTrajectory, f"{entry.name}/joint_trajectory", self._take_message, COMMAND
         )
-        self._server = None
+        self._goals: GoalServer | None = None
         if FollowJointTrajectory is not None:
-            self._server = ActionServer(
-                node,
-                FollowJointTrajectory,
-                f"{entry.name}/follow_joint_trajectory",
-                self._execute,
-                goal_callback=self._judge,
-                cancel_callback=lambda _: CancelResponse.ACCEPT,
-            )
+            replaced = _result("INVALID_GOAL", "Current goal preempted by new incoming action.")
+            name = f"{entry.name}/follow_joint_trajectory"
+            self._goals = GoalServer(node, FollowJointTrajectory, name, self._take_goal, replaced, faults)
 
     def update(self, now_ns: int, measured: np.ndarray) -> np.ndarray:
         """Setpoint (J,) at a time [rad or m]; goals end when their time has come."""
         setpoint, _ = self._controller.update(now_ns, measured)
-        goal = self._goal
-        if goal is not None:
-            error = np.abs(setpoint - measured)
-            if (error > self._faults.path_tolerance).any():
-                joint = self.joints[int(np.argmax(error))]
-                self._controller.hold(measured)
-                self._finish(FollowJointTrajectory.Result.PATH_TOLERANCE_VIOLATED, f"{joint} left its path")
-            elif goal.handle.is_cancel_requested:
-                self._controller.hold(measured)
-                self._finish(FollowJointTrajectory.Result.SUCCESSFUL, "canceled")
-            elif now_ns >= goal.end_ns:
-                self._finish(FollowJointTrajectory.Result.SUCCESSFUL, "Goal successfully reached!")
+        remaining_ns = self._controller.remaining_ns(now_ns)
+        error = np.abs(setpoint - measured)
+        if self._goals is not None and self._goals.cancel_requested:
+            self._controller.hold(measured)
+            self._end("canceled", "SUCCESSFUL", "")
+        elif remaining_ns is not None and remaining_ns <= 0:
+            self._end("succeed", "SUCCESSFUL", "Goal successfully reached!")
+        elif remaining_ns is not None and error.max() > self._faults.path_tolerance:
+            joint = self.joints[int(np.argmax(error))]
+            self._node.get_logger().error(f"{joint}: state tolerance violation, holding position")
+            self._controller.hold(measured)
+            self._end("abort", "PATH_TOLERANCE_VIOLATED", "Aborted due to path tolerance violation")
         return setpoint
+
+    def stop(self) -> None:
+        """The controller is deactivated."""
+        self._end("abort", "INVALID_GOAL", "Current goal cancelled during deactivate transition.")
 
     def close(self) -> None:
         """Ends serving."""
         self._node.destroy_subscription(self._subscription)
-        if self._server is not None:
-            self._server.destroy()
+        if self._goals is not None:
+            self._goals.close()
+
+    def _end(self, end: End, code: str, words: str) -> None:
+        if self._goals is not None and self._goals.active:
+            self._goals.end(end, _result(code, words))
 
     def _take_message(self, message: JointTrajectory) -> None:
+        if not self._node.active:
+            return
         try:
             self._submit(message)
         except TrajectoryRejectedError as error:
             self._node.get_logger().error(f"trajectory rejected: {error}")
 
+    def _take_goal(self, goal: Any) -> None:
+        self._submit(goal.trajectory)
+
     def _submit(self, message: JointTrajectory) -> None:
-        self._controller.submit(trajectory_command(message), self._now_ns())
-
-    def _judge(self, goal: Any) -> GoalResponse:
-        if self._faults.reject_goals:
-            return GoalResponse.REJECT
-        try:
-            self._submit(goal.trajectory)
-        except TrajectoryRejectedError as error:
-            self._node.get_logger().error(f"goal rejected: {error}")
-            return GoalResponse.REJECT
-        return GoalResponse.ACCEPT
-
-    async def _execute(self, handle: ServerGoalHandle) -> Any:
-        result = FollowJointTrajectory.Result
-        self._finish(result.INVALID_GOAL, "Current goal preempted by new incoming action.")
-        command = trajectory_command(handle.request.trajectory)
-        end_ns = (command.stamp_ns or self._now_ns()) + int(command.times_ns[-1])
-        goal = self._goal = _Goal(handle, end_ns, Future())
-        code, words = await goal.ended
-        if handle.is_cancel_requested:
-            handle.canceled()
-        elif code == result.SUCCESSFUL:
-            handle.succeed()
-        else:
-            handle.abort()
-        return result(error_code=code, error_string=words)
-
-    def _finish(self, code: int, words: str) -> None:
-        goal, self._goal = self._goal, None
-        if goal is not None:
-            goal.ended.set_result((code, words))
-
-    def _now_ns(self) -> int:
-        return self._node.get_clock().now().nanoseconds
-
-
-@dataclass
-class _Goal:
-    handle: ServerGoalHandle
-    end_ns: int
-    ended: Future
+        self._controller.submit(trajectory_command(message), self._node.get_clock().now().nanoseconds)
 
 
 class GripperServer:
-    """A gripper driver: goes to where its last goal says.
+    """A gripper driver: goes to where its last goal says, and gives up when it stalls on the way.
 
     Args:
         node: Serves.
@@ -162,37 +121,49 @@ class GripperServer:
     """
 
     def __init__(
-        self, node: Node, entry: Controller, positions: np.ndarray, faults: ControllerFaults
+        self, node: ManagedNode, entry: Controller, positions: np.ndarray, faults: ControllerFaults
     ) -> None:
         if GripperCommand is None:
             raise ValueError(f"{entry.name} takes GripperCommand goals, and control_msgs is not installed")
         self.joints = entry.joints
-        self._faults = faults
         self._setpoint = positions.copy()
-        self._server = ActionServer(
-            node, GripperCommand, f"{entry.name}/gripper_cmd", self._execute, goal_callback=self._judge
-        )
+        self._moved: tuple[int, np.ndarray] | None = None
+        name, replaced = f"{entry.name}/gripper_cmd", GripperCommand.Result()
+        self._goals = GoalServer(node, GripperCommand, name, self._take_goal, replaced, faults)
 
     def update(self, now_ns: int, measured: np.ndarray) -> np.ndarray:
-        """Setpoint (1,) at a time [rad or m]."""
+        """Setpoint (1,) at a time [rad or m]; the goal ends when it is reached or the gripper stalls."""
+        if not self._goals.active:
+            return self._setpoint
+        if self._moved is None or np.abs(measured - self._moved[1]).max() > GRIPPER_TOLERANCE:
+            self._moved = now_ns, measured
+        reached = bool(np.abs(self._setpoint - measured).max() < GRIPPER_TOLERANCE)
+        stalled = not reached and now_ns - self._moved[0] > STALL_NS
+        result = GripperCommand.Result(position=float(measured[0]), reached_goal=reached, stalled=stalled)
+        if self._goals.cancel_requested:
+            self._setpoint = measured.copy()
+            self._goals.end("canceled", result)
+        elif reached:
+            self._goals.end("succeed", result)
+        elif stalled:
+            self._goals.end("abort", result)
         return self._setpoint
+
+    def stop(self) -> None:
+        """The controller is deactivated."""
+        self._goals.end("abort", GripperCommand.Result())
 
     def close(self) -> None:
         """Ends serving."""
-        self._server.destroy()
+        self._goals.close()
 
-    def _judge(self, goal: Any) -> GoalResponse:
-        return GoalResponse.REJECT if self._faults.reject_goals else GoalResponse.ACCEPT
-
-    def _execute(self, handle: ServerGoalHandle) -> Any:
-        position = handle.request.command.position
-        self._setpoint = np.array([position])
-        handle.succeed()
-        return GripperCommand.Result(position=position, reached_goal=True)
+    def _take_goal(self, goal: Any) -> None:
+        self._setpoint = np.array([goal.command.position])
+        self._moved = None
 
 
 def serve_controllers(
-    node: Node,
+    node: ManagedNode,
     controllers: Sequence[Controller],
     positions_of: Callable[[Sequence[str]], np.ndarray],
     faults: ControllerFaults,
@@ -203,8 +174,18 @@ def serve_controllers(
 
 
 def trajectory_command(message: JointTrajectory) -> TrajectoryCommand:
-    """What a controller reads of a message."""
-    points = message.points
+    """What a controller reads of a message.
+
+    Raises:
+        TrajectoryRejectedError: A point has other than one position and velocity, or no velocity, per joint.
+    """
+    count, points = len(message.joint_names), message.points
+    for i, point in enumerate(points):
+        for name, values in (("positions", point.positions), ("velocities", point.velocities or [0] * count)):
+            if len(values) != count:
+                raise TrajectoryRejectedError(
+                    f"Mismatch between joint_names size ({count}) and {name} ({len(values)}) at point #{i}."
+                )
     moving = all(len(point.velocities) for point in points)
     return TrajectoryCommand(
         stamp_ns=stamp_ns(message),
@@ -213,3 +194,8 @@ def trajectory_command(message: JointTrajectory) -> TrajectoryCommand:
         positions=np.array([point.positions for point in points]),
         velocities=np.array([point.velocities for point in points]) if moving else None,
     )
+
+
+def _result(code: str, words: str) -> Any:
+    kind = FollowJointTrajectory.Result
+    return kind(error_code=getattr(kind, code), error_string=words)

@@ -19,12 +19,8 @@ from dreamzero_ros.ros.qos import LATCHED, SENSOR
 from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
 from dreamzero_ros.ros.sim_clock import SimClock
-from dreamzero_ros.ros.sim_controllers import (
-    ControllerFaults,
-    GripperServer,
-    TrajectoryServer,
-    serve_controllers,
-)
+from dreamzero_ros.ros.sim_controllers import GripperServer, TrajectoryServer, serve_controllers
+from dreamzero_ros.ros.sim_goals import ControllerFaults
 from dreamzero_ros.sim.description import describe
 from dreamzero_ros.sim.render import Renderer
 from dreamzero_ros.sim.world import World
@@ -48,7 +44,7 @@ class SimParameters(RobotParameters):
     reject_goals: bool = setting(False, "The controllers reject every goal of their actions.", live=True)
     path_tolerance: float = setting(
         0.0,
-        "The controllers abort a goal when a joint is further from its setpoint [rad or m]; 0: never.",
+        "The controllers give up a trajectory once a joint is further off it [rad or m]; 0: never.",
         lowest=0.0,
         highest=3.2,
         live=True,
@@ -102,6 +98,8 @@ class SimNode(ManagedNode):
 
     def _stop(self) -> None:
         self.destroy_timer(self._tick)
+        for controller in self._controllers:
+            controller.stop()
         if self._cameras is not None:
             self._cameras.close()
             self._cameras = None

@@ -109,6 +109,14 @@ class SimJointTrajectoryController:
             self._setpoint = self._sample(self._active, now_ns)
         return self._setpoint
 
+    def remaining_ns(self, now_ns: int) -> int | None:
+        """Time to the last point of the newest trajectory [ns], not positive after it; None without one."""
+        newest = self._arrived or self._active
+        if newest is None:
+            return None
+        start_ns = (newest.stamp_ns or now_ns) if newest is self._arrived else self._start_ns
+        return start_ns + int(newest.times_ns[-1]) - now_ns
+
     def _sample(self, active: TrajectoryCommand, now_ns: int) -> tuple[Floats, Floats]:
         since_start = now_ns - self._start_ns
         following = int(np.searchsorted(active.times_ns, since_start, side="right"))

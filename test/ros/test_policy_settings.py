@@ -27,10 +27,6 @@ CASES = {
     "foreign_checkpoint": (CPU | {"checkpoint": FOREIGN}, ("oxe_droid", "yam")),
     "unknown_robot": (TINY | {"embodiment": "droid_frank"}, ("droid_frank", "droid_franka")),
     "no_device": (TINY | {"device": "cuda"}, ("device", "cuda", "device:=cpu")),
-    "other_controller": (
-        TINY | {"embodiment_parameters": "[hand=gripper_command]"},
-        ("panda_hand_controller", "joint_trajectory"),
-    ),
 }
 """Name of the node: its parameters, and what the reason must say."""
 
