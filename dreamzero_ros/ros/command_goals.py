@@ -28,8 +28,9 @@ LOOK_PERIOD_S = 0.05
 """Time between two looks at what a gripper is to do [s]."""
 LOOK_AHEAD_NS = NS_PER_S // 2
 """How far ahead of the trajectory a gripper may be told to go [ns]."""
-GRIPPER_STEP = 0.02
-"""Share of a gripper's range by which its position must change to be worth a goal."""
+REST_STEP, WAY_STEP = 0.02, 0.1
+"""Share of a gripper's range by which it must be told something else, at rest and on its way: many drivers
+stop and start again with every goal."""
 STILL = 1e-6
 """Speed and distance below which a gripper rests [rad or m, and per second]."""
 
@@ -220,7 +221,7 @@ class GripperGoals:
         self._node = node
         self._joints = controller.joints
         self._effort = controller.max_effort
-        self._step = GRIPPER_STEP * (limits.upper - limits.lower)
+        self._range = limits.upper - limits.lower
         self._name = f"{controller.name}/gripper_cmd"
         self._on_rejected = on_rejected
         self._sender = GoalSender(node, self._kind, self._name, self._reject, self._take_end)
@@ -260,8 +261,9 @@ class GripperGoals:
         """Tells the driver where to go when that is somewhere else than it was told before."""
         if self._way is None:
             return ""
-        position = aim(self._way, self._node.get_clock().now().nanoseconds)
-        if self._told is not None and abs(position - self._told) <= self._step:
+        position, rests = aim(self._way, self._node.get_clock().now().nanoseconds)
+        step = (REST_STEP if rests else WAY_STEP) * self._range
+        if self._told is not None and abs(position - self._told) <= step:
             return ""
         self._told = position
         goal = self._kind.Goal()
@@ -286,12 +288,15 @@ class GripperGoals:
         self._way = self._told = None
 
 
-def aim(way: Trajectory, now_ns: int) -> float:
-    """Where a gripper that goes by itself is to go, for a trajectory of one joint [rad or m].
+def aim(way: Trajectory, now_ns: int) -> tuple[float, bool]:
+    """Where a gripper that goes by itself is to go.
 
     Args:
-        way: What it is to do.
+        way: What it is to do, a trajectory of one joint.
         now_ns: Time now [ns, ROS clock].
+
+    Returns:
+        Position [rad or m], and whether the gripper is to rest there.
     """
     points_ns, positions = way.points_ns, way.positions[:, 0]
     still = np.abs(way.velocities[:, 0]) < STILL
@@ -299,7 +304,9 @@ def aim(way: Trajectory, now_ns: int) -> float:
     begin = min(max(passed, 0), len(points_ns) - 2)
     rests = still[begin : begin + 2].all() and abs(positions[begin + 1] - positions[begin]) < STILL
     if rests or now_ns >= way.end_ns:
-        return float(positions[begin + 1])
+        return float(positions[begin + 1]), True
     until_ns = now_ns + LOOK_AHEAD_NS
     coming = np.flatnonzero(still & (points_ns > now_ns) & (points_ns <= until_ns))
-    return float(positions[coming[0]] if len(coming) else way.sample(until_ns)[0][0])
+    if len(coming):
+        return float(positions[coming[0]]), True
+    return float(way.sample(until_ns)[0][0]), False

@@ -18,10 +18,13 @@ from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.task import Future
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
@@ -230,6 +233,24 @@ class Run:
         """Waits for the end of the run."""
         self._graph.wait(self._result.done, "result of the run")
         return self._result.result().result
+
+
+def ask(graph: Graph, node: Node, kind: type, service: str, request: Any) -> Any:
+    """Calls a service from a node of the test process; waits for service and answer."""
+    client = node.create_client(kind, service)
+    graph.wait(client.service_is_ready, service)
+    answer = client.call_async(request)
+    graph.wait(answer.done, f"answer of {service}")
+    node.destroy_client(client)
+    return answer.result()
+
+
+def set_parameters(graph: Graph, node: Node, of: str, **values: object) -> None:
+    """Sets live parameters of another node; all must be taken."""
+    parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in values.items()]
+    request = SetParameters.Request(parameters=parameters)
+    for result in ask(graph, node, SetParameters, f"{of}/set_parameters", request).results:
+        assert result.successful, result.reason
 
 
 def segments(process_id: int | str) -> set[Path]:

@@ -15,17 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient, ActionServer
+from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.task import Future
-from ros_graph import Graph
+from ros_graph import Graph, ask, set_parameters
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.motion.trajectory import Trajectory, hold
 from dreamzero_ros.ros.command_bridge import CommandBridge, Output
-from dreamzero_ros.ros.command_goals import ANSWER_S, AWAITED_GOALS, GRIPPER_STEP, LOOK_AHEAD_NS, aim
+from dreamzero_ros.ros.command_goals import ANSWER_S, AWAITED_GOALS, LOOK_AHEAD_NS, REST_STEP, WAY_STEP, aim
 from dreamzero_ros.ros.messages import NS_PER_S, trajectory_message
 from dreamzero_ros.ros.recorder import Recorder
 
@@ -87,21 +86,12 @@ class Stage:
 
     def set_fault(self, **faults: object) -> None:
         """Sets parameters of the simulation."""
-        parameters = [Parameter(name, value=value).to_parameter_msg() for name, value in faults.items()]
-        answer = self.ask(SetParameters, "set_parameters", SetParameters.Request(parameters=parameters))
-        assert all(result.successful for result in answer.results)
+        set_parameters(self.graph, self.recorder, "sim_node", **faults)
 
     def transition(self, number: int) -> None:
         """A lifecycle transition of the simulation."""
         request = ChangeState.Request(transition=Transition(id=number))
-        assert self.ask(ChangeState, "change_state", request).success
-
-    def ask(self, kind: type, name: str, request: object) -> object:
-        client = self.recorder.create_client(kind, f"sim_node/{name}")
-        self.graph.wait(client.service_is_ready, name)
-        answer = client.call_async(request)
-        self.graph.wait(answer.done, f"answer of {name}")
-        return answer.result()
+        assert ask(self.graph, self.recorder, ChangeState, "sim_node/change_state", request).success
 
 
 @pytest.fixture(scope="module")
@@ -320,23 +310,23 @@ SLOW = finger((0, OPEN, 0), (2.0, 0.02, -0.01), (4.0, 0.0, 0))
 
 
 @pytest.mark.parametrize(
-    ("way", "at_s", "position"),
+    ("way", "at_s", "position", "rests"),
     [
-        (CLOSING, -1.0, OPEN),
-        (CLOSING, 0.0, OPEN),
-        (CLOSING, 0.49, OPEN),
-        (CLOSING, 0.501, CLOSED),
-        (CLOSING, 0.6, CLOSED),
-        (CLOSING, 9.0, CLOSED),
-        (SLOW, 0.0, float(SLOW.sample(LOOK_AHEAD_NS)[0][0])),
-        (SLOW, 2.0, float(SLOW.sample(2 * NS_PER_S + LOOK_AHEAD_NS)[0][0])),
-        (SLOW, 3.6, CLOSED),
+        (CLOSING, -1.0, OPEN, True),
+        (CLOSING, 0.0, OPEN, True),
+        (CLOSING, 0.49, OPEN, True),
+        (CLOSING, 0.501, CLOSED, True),
+        (CLOSING, 0.6, CLOSED, True),
+        (CLOSING, 9.0, CLOSED, True),
+        (SLOW, 0.0, float(SLOW.sample(LOOK_AHEAD_NS)[0][0]), False),
+        (SLOW, 2.0, float(SLOW.sample(2 * NS_PER_S + LOOK_AHEAD_NS)[0][0]), False),
+        (SLOW, 3.6, CLOSED, True),
     ],
 )
 def test_a_gripper_is_told_at_once_where_it_comes_to_rest(
-    way: Trajectory, at_s: float, position: float
+    way: Trajectory, at_s: float, position: float, rests: bool
 ) -> None:
-    assert aim(way, round(at_s * NS_PER_S)) == pytest.approx(position, abs=1e-9)
+    assert aim(way, round(at_s * NS_PER_S)) == (pytest.approx(position, abs=1e-9), rests)
 
 
 @given(
@@ -355,18 +345,18 @@ def test_a_gripper_is_never_told_to_be_where_the_trajectory_does_not_go(
     now_ns = round(at_s * NS_PER_S)
     within = np.linspace(now_ns, now_ns + LOOK_AHEAD_NS, 2000).astype(np.int64)
     passed = way.sample(np.append(within, way.points_ns))[0]
-    assert np.abs(passed - aim(way, now_ns)).min() < 1e-3
+    assert np.abs(passed - aim(way, now_ns)[0]).min() < 1e-3
     if now_ns > way.end_ns:
-        assert aim(way, now_ns) == way.positions[-1, 0]
+        assert aim(way, now_ns) == (way.positions[-1, 0], True)
 
 
-def test_a_gripper_gets_one_goal_for_a_motion(graph: Graph) -> None:
+def test_a_gripper_gets_few_goals_for_a_motion(graph: Graph) -> None:
     """A driver that is told a hundred positions on the way stops and starts a hundred times."""
     node = Node("commander", namespace="/counted", context=graph.context)
     graph.executor.add_node(node)
     goals: list[tuple[float, float]] = []
 
-    def execute(handle: object) -> object:
+    def execute(handle: ServerGoalHandle) -> object:
         command = handle.request.command
         goals.append((command.position, command.max_effort))
         handle.succeed()
@@ -377,19 +367,26 @@ def test_a_gripper_gets_one_goal_for_a_motion(graph: Graph) -> None:
     graph.spend(1.0)
 
     def send(closing: Callable[[np.ndarray], np.ndarray]) -> None:
-        times = np.linspace(0, 1.6, 81)
-        way = np.tile(HOME, (81, 1))
+        times = np.linspace(0, 2.0, 101)
+        way = np.tile(HOME, (len(times), 1))
         way[:, -1] = closing(times)
         velocities = np.zeros_like(way)
-        velocities[:, -1] = np.gradient(way[:, -1], times)
+        velocities[1:-1, -1] = np.gradient(way[:, -1], times)[1:-1]
         bridge.send(Trajectory(node.get_clock().now().nanoseconds, JOINTS, times, way, velocities))
 
     send(lambda times: np.clip(OPEN - (times - 0.5) * 0.2, CLOSED, OPEN))
     graph.wait(lambda: len(goals) == 2, "the goal to close")
     graph.spend(1.0)
-    send(lambda times: np.full_like(times, CLOSED + 0.5 * GRIPPER_STEP * OPEN))
-    graph.spend(QUIET_S)
     assert goals == [(OPEN, 0.0), (CLOSED, 0.0)]
+    send(lambda times: np.full_like(times, CLOSED + 0.5 * REST_STEP * OPEN))
+    graph.spend(QUIET_S)
+    assert len(goals) == 2, "not worth a goal"
+    send(lambda times: CLOSED + (OPEN - CLOSED) * times / times[-1])
+    graph.spend(3.0)
+    slowly = [position for position, _ in goals[1:]]
+    assert slowly[-1] == pytest.approx(OPEN)
+    assert 4 <= len(slowly) <= 1 + 1 / WAY_STEP
+    assert (np.diff(slowly) > 0).all()
     bridge.close()
     server.destroy()
     graph.executor.remove_node(node)

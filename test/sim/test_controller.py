@@ -156,3 +156,29 @@ def test_a_moving_end_is_taken_or_rejected_as_set() -> None:
         controller(allow_nonzero_velocity_at_trajectory_end=False).submit(
             command({0: 0.0, 100: 1.0}, velocity=0.5), NOW_NS
         )
+
+
+@pytest.mark.parametrize(("stamp_ns", "end_ms"), [(NOW_NS, 1000), (NOW_NS + 200 * MS, 1200), (0, 1050)])
+def test_remaining_time_counts_to_the_last_point_of_the_newest_trajectory(stamp_ns: int, end_ms: int) -> None:
+    """A trajectory without a stamp begins with the update after it came."""
+    sim = controller()
+    assert sim.remaining_ns(NOW_NS) is None
+    sim.submit(command({0: 0.0, 5000: 1.0}), NOW_NS)
+    positions(sim, 0, 10)
+    sim.submit(command({0: 0.0, 1000: 1.0}, stamp_ns=stamp_ns), NOW_NS)
+    if stamp_ns:
+        assert sim.remaining_ns(NOW_NS + 50 * MS) == (end_ms - 50) * MS
+    positions(sim, 50)
+    for ms in (50, 500, end_ms, 3000):
+        assert sim.remaining_ns(NOW_NS + ms * MS) == (end_ms - ms) * MS
+
+
+def test_holding_drops_the_trajectory_and_the_next_begins_from_there() -> None:
+    sim = controller()
+    sim.submit(command({0: 0.0, 1000: 1.0}), NOW_NS)
+    positions(sim, 0, 500)
+    sim.hold(np.array([0.3, 0.3]))
+    assert sim.remaining_ns(NOW_NS + 500 * MS) is None
+    np.testing.assert_array_equal(positions(sim, 510, 900), 0.3)
+    sim.submit(command({0: 1.3}, stamp_ns=NOW_NS + 2000 * MS), NOW_NS + 1000 * MS)
+    np.testing.assert_allclose(positions(sim, 1000, 1500, 2000), [0.3, 0.8, 1.3])
