@@ -35,6 +35,7 @@ class Execution:
 
     def __init__(self, embodiment: Embodiment, settings: RolloutSettings) -> None:
         self._trajectory: Trajectory | None = None
+        self._released = False
         self._sent_ns = 0
         self._rests_from_ns = 0
         self.describe(embodiment)
@@ -88,7 +89,7 @@ class Execution:
     def renew(self, now_ns: int) -> Trajectory | None:
         """The same motion or hold once more, where the robot gives way when commands cease; else None."""
         period_s = self._embodiment.command_period_s
-        if self._trajectory is None or period_s is None:
+        if self._trajectory is None or self._released or period_s is None:
             return None
         if now_ns - self._sent_ns < RENEWAL_SHARE * period_s * NS_PER_S:
             return None
@@ -98,8 +99,8 @@ class Execution:
         return self._take(self._trajectory.window(now_ns, self._trajectory.end_ns), now_ns)
 
     def release(self) -> None:
-        """Somebody else commands the arm from now on; the next trajectory begins at the measured joints."""
-        self._trajectory = None
+        """Once the arm rests, the next trajectory begins at the measured joints; none is renewed before."""
+        self._released = True
 
     def away(self, stamp_ns: int, measured: NDArray[np.float64]) -> str:
         """Which joint is not where it was told to be, in words; empty when all are, or none was told.
@@ -118,7 +119,7 @@ class Execution:
 
     def _take(self, trajectory: Trajectory, now_ns: int) -> Trajectory:
         if not self._settings.dry_run:
-            self._trajectory, self._sent_ns = trajectory, now_ns
+            self._trajectory, self._sent_ns, self._released = trajectory, now_ns, False
             moving = np.flatnonzero(trajectory.velocities.any(axis=1))
             if len(moving):
                 self._rests_from_ns = int(trajectory.points_ns[moving[-1] + 1])
@@ -132,6 +133,8 @@ class Execution:
         A resting arm is where its last trajectory ended, up to the error of its controller: going on from
         there keeps the setpoint continuous. Further away, something else has moved it.
         """
+        if self._released and self.rests(now_ns):
+            self._trajectory = None
         if self._trajectory is not None and now_ns > self._rests_from_ns + SETTLE_NS:
             end, _ = self._trajectory.sample(now_ns)
             if np.abs(end - measured).max() > MOVED:

@@ -215,20 +215,12 @@ class Rollout:
         self._begin_session(State.STOPPED, f"{reason}; call the reset service to go on")
         return self._execution.stop(now_ns)
 
-    def yield_arm(self, name: str, reason: str, now_ns: int) -> Trajectory | None:
-        """Somebody else commands the arm: locks it, and forgets what it was told.
+    def release(self) -> None:
+        """The arm is no longer where it was told to be: the next trajectory begins where it is measured.
 
-        Args:
-            name: What locks, as in `lock`.
-            reason: In words, for the operator.
-            now_ns: Time now [ns, ROS clock].
-
-        Returns:
-            The stop for the controllers that nobody else commands.
+        For an arm that somebody else moves, or that a controller has stopped by itself.
         """
-        stopping = self.lock(name, reason, now_ns)
         self._execution.release()
-        return stopping
 
     def pause(self, now_ns: int) -> Trajectory | None:
         """Stops softly and holds until `resume`; returns the stop to send.

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from rclpy.node import Node
 from sensor_msgs.msg import Image
@@ -17,11 +17,14 @@ from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.policy.rollout import Rollout, State
+from dreamzero_ros.policy.validated import ValidatedPolicy
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
 from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.command_bridge import CommandBridge
+from dreamzero_ros.ros.goal_watch import GoalWatch
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, RunPolicy, SetInstruction
 from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_message
+from dreamzero_ros.ros.moveit import StateValidity
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.paths import EndEffectorPaths
 from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
@@ -31,7 +34,7 @@ from dreamzero_ros.ros.status import LastCall, stages, status_message
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
 
-E_STOP, DESCRIPTION = "e-stop", "robot_description"
+E_STOP, DESCRIPTION, FOREIGN_GOAL = "e-stop", "robot_description", "foreign goal"
 """What locks the arm."""
 COMMANDING = (State.APPROACHING, State.WAITING, State.FOLLOWING, State.HOLDING)
 """States in which a controller that rejects a command stops the run."""
@@ -72,11 +75,24 @@ class ControlLoop:
         if not parameters.dry_run:
             output = parameters.command_output
             self._commands = CommandBridge(node, self.embodiment, output, self._take_rejection)
+        validity = None
         try:
+            if parameters.moveit_check_every:
+                validity = StateValidity(
+                    node,
+                    self.embodiment,
+                    parameters.moveit_check_every,
+                    parameters.moveit_group,
+                    parameters.moveit_timeout_s,
+                )
             policy, warm_latency_s = make_policy(parameters, self.embodiment, self._now_ns)
         except Exception:
+            if validity is not None:
+                validity.close()
             self._close_commands()
             raise
+        if validity is not None:
+            policy = ValidatedPolicy(policy, validity)
         self.policy_name = policy.name
         for doubt in policy.doubts:
             node.get_logger().warning(doubt)
@@ -102,6 +118,12 @@ class ControlLoop:
             policy, self._deliver, lambda: self._imagined.get_subscription_count() > 0
         )
         self._started = False
+        self._preempts = parameters.foreign_goals == "preempt"
+        self._goals = None
+        if self._commands is not None and parameters.foreign_goals != "ignore":
+            self._goals = GoalWatch(
+                node, self.embodiment, lambda: self._commands.goal_ids, self._take_foreign_goals
+            )
         self._run = run
         run.serve(Runner(self._begin_run, self._end_run, self._fill_result, lambda: self._rollout.idle_s))
         self._services = [
@@ -147,6 +169,8 @@ class ControlLoop:
         for publisher in (self._chunks, self._observed, self._imagined):
             self._node.destroy_publisher(publisher)
         self._close_paths()
+        if self._goals is not None:
+            self._goals.close()
         self._close_commands()
 
     def _close_commands(self) -> None:
@@ -269,15 +293,18 @@ class ControlLoop:
         if not refused:
             self._run.finish(Result.FAULT, f"the policy failed: {error}")
 
-    def _send(self, trajectory: Trajectory | None) -> None:
+    def _send(self, trajectory: Trajectory | None, but: Collection[str] = ()) -> None:
         if trajectory is not None and self._commands is not None:
-            self._commands.send(trajectory)
+            self._commands.send(trajectory, but)
 
     # What the operator does
 
     def _begin_run(self, goal: RunPolicy.Goal) -> None:
         if not self._started:
             raise ValueError("the node is not active: activate it first")
+        if self._goals is not None and self._preempts and self._goals.foreign():
+            self._goals.preempt()
+            self._rollout.unlock(FOREIGN_GOAL)
         self._rollout.start(goal.instruction, goal.from_start_pose)
         self._node.get_logger().info(f"run: {goal.instruction!r}")
 
@@ -299,8 +326,25 @@ class ControlLoop:
         """A controller does not do what it was told; the stop that follows may fare no better."""
         self._node.get_logger().error(words, throttle_duration_sec=1.0)
         if self._rollout.state in COMMANDING:
-            self._send(self._rollout.trip(words, self._now_ns()))
+            stopping = self._rollout.trip(words, self._now_ns())
+            self._rollout.release()
+            self._send(stopping, but=self._commands.holding)
             self._say_state()
+
+    def _take_foreign_goals(self) -> None:
+        """Others have begun or ended a goal on our controllers."""
+        controllers = self._goals.foreign()
+        if not controllers:
+            self._rollout.unlock(FOREIGN_GOAL)
+            return
+        reason = (
+            f"{', '.join(controllers)} executes a goal of somebody else (MoveIt?): wait, cancel it, or set "
+            "foreign_goals:=preempt"
+        )
+        stopping = self._rollout.lock(FOREIGN_GOAL, reason, self._now_ns())
+        self._rollout.release()
+        self._send(stopping, but=controllers)
+        self._say_state()
 
     def _set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response

@@ -435,13 +435,22 @@ def test_who_hands_over_the_arm_sends_nothing_more() -> None:
     bench = Bench(robot=dataclasses.replace(ROBOT, command_period_s=0.1))
     bench.rollout.start("pick up the cup")
     bench.run(3)
-    bench.keep(bench.rollout.yield_arm("goal", "somebody else moves the arm", bench.now_ns))
+    bench.keep(bench.rollout.lock("goal", "somebody else moves the arm", bench.now_ns))
+    bench.rollout.release()
     assert bench.rollout.state is State.STOPPED and "somebody else" in bench.rollout.reason
     sent = len(bench.stops)
     bench.run(1)
     assert len(bench.stops) == sent
     with pytest.raises(ValueError, match="somebody else"):
         bench.rollout.restart()
+    elsewhere = bench.positions() + 0.03
+    bench.executing = None
+    bench.positions = lambda: elsewhere
+    bench.run(0.1)
+    bench.rollout.unlock("goal")
+    bench.rollout.restart()
+    bench.run(1)
+    np.testing.assert_array_equal(bench.commands[-1].plan.trajectory.positions[0], elsewhere)
 
 
 def test_half_the_speed_takes_twice_the_time() -> None:

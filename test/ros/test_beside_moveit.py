@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy node beside a MoveIt set-up: goals of others on its controllers, and chunks that collide."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from action_msgs.msg import GoalStatus
+from builtin_interfaces.msg import Duration
+from rclpy.action import ActionClient
+from rclpy.action.client import ClientGoalHandle
+from rclpy.node import Node
+from ros_graph import Graph, Operator
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
+
+pytest.importorskip("control_msgs", reason="needs control_msgs: make test, or its package of ROS")
+pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make test, or its package of ROS")
+from control_msgs.action import FollowJointTrajectory
+from moveit_msgs.msg import ContactInformation
+from moveit_msgs.srv import GetStateValidity
+
+pytestmark = pytest.mark.ros
+
+ROBOT = load("droid_franka")
+ARM, HAND = ROBOT.controllers
+HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.command_joints])
+LONG_S = 60
+"""Duration of a goal that does not end by itself."""
+JOINT, WALL = 0, 0.15
+"""Where this command joint is beyond this position [rad], the arm is in the wall."""
+FREE_CHUNKS = 2
+"""Chunks before the one that collides."""
+
+
+class MoveIt(Node):
+    """Plays move_group: executes a goal on the arm, and knows a wall."""
+
+    def __init__(self, graph: Graph) -> None:
+        super().__init__("move_group", context=graph.context)
+        self._graph = graph
+        self._arm = ActionClient(self, FollowJointTrajectory, f"{ARM.name}/follow_joint_trajectory")
+        self.create_service(GetStateValidity, "check_state_validity", self._judge)
+        graph.executor.add_node(self)
+
+    def execute(self) -> ClientGoalHandle:
+        """Lets the arm stay where it starts, for long."""
+        self._graph.wait(self._arm.server_is_ready, "the action of the arm's controller")
+        point = JointTrajectoryPoint(
+            positions=[ROBOT.start_pose[joint] for joint in ARM.joints], time_from_start=Duration(sec=LONG_S)
+        )
+        trajectory = JointTrajectory(joint_names=ARM.joints, points=[point])
+        sent = self._arm.send_goal_async(FollowJointTrajectory.Goal(trajectory=trajectory))
+        self._graph.wait(sent.done, "answer to the goal")
+        assert sent.result().accepted
+        return sent.result()
+
+    def cancel(self, goal: ClientGoalHandle) -> None:
+        self._graph.wait(goal.cancel_goal_async().done, "end of the goal")
+
+    def _judge(
+        self, request: GetStateValidity.Request, response: GetStateValidity.Response
+    ) -> GetStateValidity.Response:
+        state = request.robot_state.joint_state
+        position = state.position[list(state.name).index(ROBOT.command_joints[JOINT])]
+        response.valid = position < WALL
+        if not response.valid:
+            contact = ContactInformation(contact_body_1="panda_hand", contact_body_2="wall", depth=0.012)
+            response.contacts = [contact]
+        return response
+
+
+@pytest.fixture(scope="module")
+def moveit(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoveIt]:
+    recording = tmp_path_factory.mktemp("recording") / "run.json"
+    ways = [0.2 * WALL] * FREE_CHUNKS + [2 * WALL]
+    chunks = [{"targets": into(way).tolist()} for way in ways]
+    recording.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
+    graph.start("sim_node", autostart=True, image_width=160, image_height=90)
+    graph.start("policy_node", autostart=True, policy="wave")
+    graph.start(
+        "policy_node",
+        "-r",
+        "__node:=taker",
+        name="taker",
+        autostart=True,
+        policy="wave",
+        foreign_goals="preempt",
+    )
+    graph.start(
+        "policy_node",
+        "-r",
+        "__node:=careful",
+        name="careful",
+        autostart=True,
+        policy="replay",
+        recording=recording,
+        moveit_check_every=4,
+        moveit_timeout_s=5.0,
+    )
+    return MoveIt(graph)
+
+
+def into(way: float) -> np.ndarray:
+    """Targets on the way of one joint away from the start pose [rad]."""
+    table = np.tile(HOME, (ROBOT.horizon, 1))
+    table[:, JOINT] += np.linspace(0, way, ROBOT.horizon)
+    return table
+
+
+def operator_of(graph: Graph, node: str) -> Operator:
+    operator = Operator(graph, ROBOT, policy_node=node)
+    operator.await_report(lambda report: True, f"a status of {node}")
+    return operator
+
+
+def test_a_run_waits_for_the_end_of_a_goal_of_somebody_else(graph: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(graph, "policy_node")
+    goal = moveit.execute()
+    graph.spend(1.0)
+    refused = operator.run("wave").result()
+    assert refused.outcome == RunPolicy.Result.FAULT
+    assert f"{ARM.name} executes a goal of somebody else" in refused.reason
+    assert not operator.recording.commands
+    moveit.cancel(goal)
+    graph.spend(1.0)
+    run = operator.run("wave")
+    operator.await_following()
+    run.cancel()
+    assert run.result().outcome == RunPolicy.Result.CANCELED
+
+
+def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(graph, "policy_node")
+    run = operator.run("wave")
+    operator.await_following()
+    goal = moveit.execute()
+    report = operator.await_report(lambda report: report.state == PolicyStatus.STOPPED, "STOPPED")
+    assert f"{ARM.name} executes a goal of somebody else" in report.reason
+    before = len(operator.recording.commands)
+    graph.spend(1.0)
+    assert ARM.joints not in operator.trajectories(before), "the goal of somebody else was overridden"
+    stop = operator.trajectories()[HAND.joints][-1]
+    assert all(way.start_ns != stop.start_ns for way in operator.trajectories()[ARM.joints]), "likewise"
+    assert not operator.reset().success
+    moveit.cancel(goal)
+    graph.wait(lambda: operator.reset().success, "the lock to go")
+    operator.await_following()
+    run.cancel()
+    run.result()
+
+
+def test_a_run_may_take_the_arm(graph: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(graph, "taker")
+    goal = moveit.execute()
+    ended = goal.get_result_async()
+    graph.spend(1.0)
+    run = operator.run("wave")
+    graph.wait(ended.done, "the end of the goal of somebody else")
+    assert ended.result().status == GoalStatus.STATUS_CANCELED
+    operator.await_following()
+    run.cancel()
+    run.result()
+
+
+def test_a_chunk_that_collides_is_refused_with_the_contact(graph: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(graph, "careful")
+    run = operator.run("go there", from_start_pose=True)
+    report = operator.await_report(lambda report: "MoveIt" in report.reason, "a refusal")
+    assert report.state == PolicyStatus.HOLDING
+    assert "panda_hand and wall 12.0 mm deep" in report.reason
+    assert "validity" in operator.await_following().stages
+    run.cancel()
+    run.result()
+    sent = np.concatenate([way.positions for way in operator.trajectories()[ARM.joints]])
+    assert 0 < sent[:, JOINT].max() - HOME[JOINT] < WALL
