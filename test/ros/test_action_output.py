@@ -142,11 +142,8 @@ def test_an_abort_stops_the_run_in_the_words_of_the_controller(loop: Loop) -> No
         loop.operator.await_following()
 
 
-def test_a_robot_whose_controllers_hold_stays_there(loop: Loop, request: pytest.FixtureRequest) -> None:
+def test_a_robot_whose_controllers_hold_stays_there(loop: Loop) -> None:
     """Whatever blocked it may be gone: a stop from the setpoint of before would be a push."""
-    if loop.robot.command_period_s:
-        why = "commands are renewed for controllers that hold by themselves, too"
-        request.applymarker(pytest.mark.xfail(reason=why, strict=True))
     recording = loop.operator.recording
     with running(loop):
         loop.graph.spend(1.0)
