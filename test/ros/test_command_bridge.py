@@ -171,12 +171,13 @@ def test_a_rejection_is_told_and_the_controller_goes_on(stage: Stage) -> None:
     assert not bridge.goal_ids
     assert not bridge.holding, "it was not told anything"
     stage.words.clear()
-    bridge.send(stage.way(0.3, hand=OPEN), but=[ARM])
+    closed = np.append(HOME[:-1], CLOSED)
+    bridge.send(hold(JOINTS, closed, stage.now_ns()), but=[ARM])
     stage.await_words(HAND, "rejected")
     stage.set_fault(reject_goals=False)
     stage.words.clear()
-    bridge.send(stage.way(0.3, hand=OPEN), but=[ARM])
-    stage.await_hand(OPEN)
+    bridge.send(hold(JOINTS, closed, stage.now_ns()), but=[ARM])
+    stage.await_hand(CLOSED)
     assert not stage.words
     bridge.close()
 
@@ -238,22 +239,104 @@ def test_a_controller_that_is_deactivated_says_so_and_takes_nothing_more(stage: 
     bridge.close()
 
 
-def test_a_stop_from_within_comes_after_everything_that_was_sent_before(graph: Graph) -> None:
-    """Without any server: the command of the second controller must not come after the stop for all."""
+def test_without_servers_every_controller_is_told(graph: Graph) -> None:
     node = Node("commander", namespace="/nobody", context=graph.context)
+    words: list[str] = []
+    bridge = CommandBridge(node, ROBOT, "action", words.append)
+    bridge.send(hold(JOINTS, HOME, node.get_clock().now().nanoseconds))
+    assert [text.split("/")[0] for text in words] == [ARM, HAND]
+    assert all("has no server: start the controller" in text for text in words)
+    bridge.close()
+    node.destroy_node()
+
+
+class Followed:
+    """A controller of the test process that takes every goal and ends it when and as it is told."""
+
+    def __init__(self, node: Node, controller: str) -> None:
+        self.goals: list[tuple[float, Future]] = []
+        """Time of the last point [s], and the result to come."""
+        kind, name = actions.FollowJointTrajectory, f"{controller}/follow_joint_trajectory"
+        self._server = ActionServer(node, kind, name, self._execute)
+
+    def abort(self, number: int, code: str) -> None:
+        result = actions.FollowJointTrajectory.Result
+        self.goals[number][1].set_result(result(error_code=getattr(result, code)))
+
+    def close(self) -> None:
+        for _, ended in self.goals:
+            ended.set_result(actions.FollowJointTrajectory.Result())
+        self._server.destroy()
+
+    async def _execute(self, handle: ServerGoalHandle) -> object:
+        ended = Future()
+        self.goals.append((handle.request.trajectory.points[-1].time_from_start.sec, ended))
+        result = await ended
+        handle.abort()
+        return result
+
+
+@pytest.fixture
+def commander(graph: Graph) -> Iterator[Node]:
+    """A node away from the simulated robot."""
+    node = Node("commander", namespace="/elsewhere", context=graph.context)
+    graph.executor.add_node(node)
+    yield node
+    graph.executor.remove_node(node)
+    node.destroy_node()
+
+
+def test_a_stop_from_within_comes_after_everything_that_was_sent_before(
+    graph: Graph, commander: Node
+) -> None:
+    """The arm has no controller; the command of the hand must not come after the stop for both."""
+    hand = Followed(commander, HAND)
     told: list[str] = []
+
+    def resting(seconds: float) -> Trajectory:
+        return hold(JOINTS, HOME, commander.get_clock().now().nanoseconds, seconds)
 
     def reject(words: str) -> None:
         told.append(words)
         if len(told) == 1:
-            bridge.send(hold(JOINTS, HOME, node.get_clock().now().nanoseconds))
+            bridge.send(resting(2.0))
 
-    bridge = CommandBridge(node, ROBOT, "action", reject)
-    bridge.send(hold(JOINTS, HOME, node.get_clock().now().nanoseconds))
-    assert [words.split("/")[0] for words in told] == [ARM, ARM, HAND, HAND]
-    assert all("has no server: start the controller" in words for words in told)
+    bridge = CommandBridge(commander, load("droid_franka"), "action", reject)
+    graph.spend(1.0)
+    bridge.send(resting(9.0))
+    graph.wait(lambda: len(hand.goals) == 2, "both goals")
+    assert [seconds for seconds, _ in hand.goals] == [9, 2]
+    assert len(told) == 2 and all(ARM in words for words in told)
     bridge.close()
-    node.destroy_node()
+    hand.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "told", "holding"),
+    [
+        (0, "INVALID_GOAL", False, False),
+        (0, "PATH_TOLERANCE_VIOLATED", True, False),
+        (1, "INVALID_GOAL", True, True),
+        (1, "GOAL_TOLERANCE_VIOLATED", True, True),
+    ],
+)
+def test_the_goal_before_the_newest_is_heard_only_when_the_arm_left_its_path(
+    graph: Graph, commander: Node, number: int, code: str, told: bool, holding: bool
+) -> None:
+    """The controller may find out while the newest goal is on its way."""
+    arm = Followed(commander, ARM)
+    words: list[str] = []
+    bridge = CommandBridge(commander, ROBOT, "action", words.append)
+    graph.spend(1.0)
+    for count in (1, 2):
+        bridge.send(hold(JOINTS, HOME, commander.get_clock().now().nanoseconds), but=[HAND])
+        graph.wait(lambda count=count: len(arm.goals) == count, "the goal")
+    arm.abort(number, code)
+    graph.wait(lambda: len(bridge.goal_ids) == 1, "the end of the goal")
+    assert [code in text for text in words] == [True] * told
+    assert bridge.holding == ({ARM} if holding else set())
+    bridge.close()
+    arm.close()
 
 
 def test_a_server_that_never_answers_is_told_and_does_not_fill_the_memory(graph: Graph) -> None:
