@@ -85,7 +85,7 @@ lint: $(READY)  ## ruff and mypy
 	@$(BIN)/mypy
 
 bench: $(READY)  ## time the loop; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
-	@$(BIN)/python -m dreamzero_ros.policy.bench $(BENCH)
+	@$(BIN)/python -m dreamzero_ros.ros.bench $(BENCH)
 
 clean:  ## remove what was generated
 	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

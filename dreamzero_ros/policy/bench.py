@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,11 @@ SETS, WARM_UP_SETS = 200, 30
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry."""
+    print_json(measure(arguments))
+
+
+def measure(arguments: Sequence[str] | None = None) -> dict[str, Any]:
+    """Measures what the arguments of the console ask for, prints tables, and returns all figures."""
     parser = argparse.ArgumentParser(prog="dreamzero-bench", description=__doc__.splitlines()[0])
     engine_bench.add_arguments(parser)
     options = parser.parse_args(arguments)
@@ -48,7 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     motion = motion_bench.measure()
     motion_bench.print_table(motion)
-    print(json.dumps({"engine": engine, "observation": observation, "motion": motion}, separators=(",", ":")))
+    return {"engine": engine, "observation": observation, "motion": motion}
+
+
+def print_json(results: dict[str, Any]) -> None:
+    """Prints figures as the last line, for scripts."""
+    print(json.dumps(results, separators=(",", ":")))
 
 
 def measure_observation() -> dict[str, float]:

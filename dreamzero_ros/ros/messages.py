@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -45,15 +46,14 @@ def trajectory_message(trajectory: Trajectory, joints: Sequence[str]) -> JointTr
     columns = [trajectory.joints.index(joint) for joint in joints]
     message = JointTrajectory(joint_names=list(joints))
     message.header.stamp = time_message(trajectory.start_ns)
+    positions, velocities = trajectory.positions[:, columns], trajectory.velocities[:, columns]
     message.points = [
         JointTrajectoryPoint(
-            positions=positions[columns].tolist(),
-            velocities=velocities[columns].tolist(),
+            positions=array("d", position.tobytes()),
+            velocities=array("d", velocity.tobytes()),
             time_from_start=duration_message(time_s),
         )
-        for time_s, positions, velocities in zip(
-            trajectory.times_s, trajectory.positions, trajectory.velocities, strict=True
-        )
+        for time_s, position, velocity in zip(trajectory.times_s, positions, velocities, strict=True)
     ]
     return message
 

@@ -35,13 +35,13 @@ class PolicyNode(ManagedNode):
         self._description = RobotDescription(self, self._take_description)
         self._inactive = "not configured"
         self._newest = self._make_status()
-        self.create_timer(STATUS_PERIOD_S, self._publish_status)
+        self.create_timer(STATUS_PERIOD_S, self.publish_status)
         self.create_timer(DIAGNOSTICS_PERIOD_S, self._publish_diagnostics)
 
     def _setup(self) -> None:
         try:
             self._loop = ControlLoop(
-                self, self._settings, self._run, self._publish_status, self._description.urdf
+                self, self._settings, self._run, self.publish_status, self._description.urdf
             )
         except Exception as error:
             self._inactive = f"configure failed: {error}"
@@ -84,7 +84,8 @@ class PolicyNode(ManagedNode):
         names = (loop.embodiment.name, loop.policy_name) if loop else (self._settings.embodiment, "")
         return inactive_message(self._inactive, *names, self.get_clock().now().nanoseconds)
 
-    def _publish_status(self) -> None:
+    def publish_status(self) -> None:
+        """Says how things are."""
         self._newest = self._make_status()
         self._status.publish(self._newest)
 
