@@ -118,6 +118,7 @@ class Rollout:
         self._execution = Execution(embodiment, settings)
         self._idle = IdleMonitor()
         self._locks: dict[str, str] = {}
+        self._waiting_for = ""
         self._session = _Session()
         self._from_start_pose = False
         self._serial = 0
@@ -131,6 +132,11 @@ class Rollout:
         self._execution.apply(settings)
         step_s = self._embodiment.dt_s / settings.motion.speed_scale
         self.pacing.adjust(step_s, settings.latency_quantile, settings.margin_steps)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it was told to wait for something."""
+        return bool(self._waiting_for)
 
     @property
     def speed_scale(self) -> float:
@@ -168,6 +174,7 @@ class Rollout:
     def end(self, now_ns: int, reason: str) -> Trajectory | None:
         """Ends the run; returns the soft stop to send, None when the arm rests."""
         self._from_start_pose = False
+        self._waiting_for = ""
         self._begin_session(State.IDLE, reason)
         return self._execution.stop(now_ns)
 
@@ -207,6 +214,10 @@ class Rollout:
     def unlock(self, name: str) -> None:
         """Takes a lock away; a stopped run goes on after `restart`."""
         self._locks.pop(name, None)
+
+    def wait_for(self, reason: str) -> None:
+        """Asks nothing and begins no way while there is a reason, in words; an empty one lets it go on."""
+        self._waiting_for = reason
 
     def trip(self, reason: str, now_ns: int) -> Trajectory | None:
         """Stops softly and stays stopped until `restart`; returns the stop to send. Without a run nothing."""
@@ -256,6 +267,9 @@ class Rollout:
     def request(self, now_ns: int) -> Request | None:
         """The call of the policy that is due now, or None; why not is in `reason` unless the arm follows."""
         if self.state not in (State.WAITING, State.FOLLOWING, State.HOLDING) or self._pending is not None:
+            return None
+        if self._waiting_for:
+            self.reason = self._waiting_for
             return None
         if self._from_start_pose or not self._capture_due(now_ns):
             return None
@@ -326,7 +340,7 @@ class Rollout:
         if away:
             return self.trip(away, now_ns)
         self._note_idleness(stamp_ns, measured)
-        if self._from_start_pose and self._execution.rests(now_ns):
+        if self._from_start_pose and not self._waiting_for and self._execution.rests(now_ns):
             return self._approach(measured, now_ns)
         if self.state is State.FOLLOWING and now_ns > self._session.covered_until_ns:
             self.state = State.HOLDING

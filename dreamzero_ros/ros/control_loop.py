@@ -302,10 +302,13 @@ class ControlLoop:
     def _begin_run(self, goal: RunPolicy.Goal) -> None:
         if not self._started:
             raise ValueError("the node is not active: activate it first")
-        if self._goals is not None and self._preempts and self._goals.foreign():
-            self._goals.preempt()
+        foreign = self._goals.foreign() if self._goals is not None and self._preempts else ()
+        if foreign:
             self._rollout.unlock(FOREIGN_GOAL)
         self._rollout.start(goal.instruction, goal.from_start_pose)
+        if foreign:
+            self._rollout.wait_for(f"waiting for the canceled goals of others on {', '.join(foreign)} to end")
+            self._goals.preempt()
         self._node.get_logger().info(f"run: {goal.instruction!r}")
 
     def _end_run(self, reason: str) -> None:
@@ -336,6 +339,9 @@ class ControlLoop:
         controllers = self._goals.foreign()
         if not controllers:
             self._rollout.unlock(FOREIGN_GOAL)
+            self._rollout.wait_for("")
+            return
+        if self._rollout.waits:
             return
         reason = (
             f"{', '.join(controllers)} executes a goal of somebody else (MoveIt?): wait, cancel it, or set "

@@ -501,3 +501,15 @@ def test_a_new_instruction_does_not_undo_a_stop() -> None:
     bench.keep(bench.rollout.trip("the arm was hit", bench.now_ns))
     bench.rollout.change_instruction("put it down")
     assert bench.rollout.state is State.STOPPED
+
+
+def test_nothing_is_asked_and_no_way_begun_while_it_waits_for_something() -> None:
+    bench = Bench()
+    bench.rollout.start("pick up the cup", from_start_pose=True)
+    bench.rollout.wait_for("the door is open")
+    bench.run(2)
+    assert bench.rollout.state is State.WAITING and bench.rollout.reason == "the door is open"
+    assert not bench.requests and not bench.stops and bench.executing is None
+    bench.rollout.wait_for("")
+    bench.run(2)
+    assert bench.rollout.state is State.FOLLOWING
