@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -61,7 +60,7 @@ class Robot(Node):
         }
         for controller in embodiment.controllers:
             topic = f"{controller.name}/joint_trajectory"
-            self.create_subscription(JointTrajectory, topic, partial(self._obey, controller.joints), COMMAND)
+            self.create_subscription(JointTrajectory, topic, self.obey, COMMAND)
         self.create_timer(1 / JOINT_RATE_HZ, self._publish_joints)
         self.create_timer(1 / CAMERA_RATE_HZ, self._publish_images)
         self._executor = SingleThreadedExecutor(context=graph.context)
@@ -92,8 +91,9 @@ class Robot(Node):
         while not self._leaving.is_set():
             self._executor.spin_once(timeout_sec=0.1)
 
-    def _obey(self, joints: tuple[str, ...], message: JointTrajectory) -> None:
-        self._executing[joints] = trajectory_of(message)
+    def obey(self, message: JointTrajectory) -> None:
+        """Executes a trajectory of one controller."""
+        self._executing[tuple(message.joint_names)] = trajectory_of(message)
 
     def _publish_joints(self) -> None:
         now_ns = self.get_clock().now().nanoseconds

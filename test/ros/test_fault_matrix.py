@@ -12,9 +12,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from control_msgs import action as actions
+from rclpy.action import ActionServer, GoalResponse
+from rclpy.action.server import ServerGoalHandle
+from rclpy.node import Node
 from robot import JOINT_STATES, Robot
 from ros_graph import Graph, Operator, assert_at_rest_in_the_end, assert_continuous
 from std_msgs.msg import Bool
+from trajectory_msgs.msg import JointTrajectory
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.motion.trajectory import Trajectory
@@ -57,6 +62,7 @@ def far(table: np.ndarray) -> None:
 RECORDINGS = {"nan": chunks_with(nan), "far": chunks_with(far), "ending": chunks_with(lambda table: None)}
 NODES: dict[str, dict[str, object]] = {
     "wave": {"policy": "wave", "max_tracking_error": MAX_TRACKING_ERROR},
+    "goals": {"policy": "wave", "command_output": "action"},
     "slow": {"policy": "wave", "added_latency_s": 1.0},
     **{name: {"policy": "replay"} for name in RECORDINGS},
 }
@@ -293,7 +299,63 @@ class FarChunk(BadChunk):
     node, words = "far", "first target of panda_joint4"
 
 
-FAULTS = (StaleCamera, StaleJointStates, BlockedArm, EStop, Pause, LateChunk, NanChunk, FarChunk)
+class Follower:
+    """A controller that takes goals of its action, until it is told to reject the next one."""
+
+    def __init__(self, node: Node, controller: str, take: Callable[[JointTrajectory], None]) -> None:
+        self.rejects = False
+        self.rejected_ns = 0
+        self._node = node
+        self._take = take
+        kind, name = actions.FollowJointTrajectory, f"{controller}/follow_joint_trajectory"
+        self._server = ActionServer(node, kind, name, self._execute, goal_callback=self._judge)
+
+    def _judge(self, goal: Any) -> GoalResponse:
+        if self.rejects:
+            self.rejects, self.rejected_ns = False, self._node.get_clock().now().nanoseconds
+            return GoalResponse.REJECT
+        self._take(goal.trajectory)
+        return GoalResponse.ACCEPT
+
+    def _execute(self, handle: ServerGoalHandle) -> Any:
+        """It says at once that all went well, which is of no interest to a sender of many goals."""
+        handle.succeed()
+        return actions.FollowJointTrajectory.Result()
+
+
+class RejectedGoal(Fault):
+    node, state, words = "goals", PolicyStatus.STOPPED, "rejected a goal"
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(stage)
+        followers = [Follower(self.operator, entry.name, self._take) for entry in ROBOT.controllers]
+        self.follower = followers[0]
+
+    def begin(self) -> None:
+        self.follower.rejects = True
+
+    def known_ns(self, report: PolicyStatus) -> int:
+        return self.follower.rejected_ns
+
+    def end(self) -> None:
+        assert self.operator.reset().success
+
+    def _take(self, trajectory: JointTrajectory) -> None:
+        self.operator.recording.commands.append(trajectory)
+        self.stage.robot.obey(trajectory)
+
+
+FAULTS = (
+    RejectedGoal,
+    StaleCamera,
+    StaleJointStates,
+    BlockedArm,
+    EStop,
+    Pause,
+    LateChunk,
+    NanChunk,
+    FarChunk,
+)
 
 
 @contextmanager
