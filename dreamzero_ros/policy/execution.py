@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,7 +38,7 @@ class Execution:
 
     def __init__(self, embodiment: Embodiment, settings: RolloutSettings) -> None:
         self._trajectory: Trajectory | None = None
-        self._released = False
+        self._released = np.zeros(len(embodiment.command_joints), bool)
         self._sent_ns = 0
         self._rests_from_ns = 0
         self.describe(embodiment)
@@ -89,7 +92,7 @@ class Execution:
     def renew(self, now_ns: int) -> Trajectory | None:
         """The same motion or hold once more, where the robot gives way when commands cease; else None."""
         period_s = self._embodiment.command_period_s
-        if self._trajectory is None or self._released or period_s is None:
+        if self._trajectory is None or period_s is None:
             return None
         if now_ns - self._sent_ns < RENEWAL_SHARE * period_s * NS_PER_S:
             return None
@@ -98,9 +101,18 @@ class Execution:
             return self._take(hold(self._trajectory.joints, end, now_ns), now_ns)
         return self._take(self._trajectory.window(now_ns, self._trajectory.end_ns), now_ns)
 
-    def release(self) -> None:
-        """Once the arm rests, the next trajectory begins at the measured joints; none is renewed before."""
-        self._released = True
+    def release(self, joints: Collection[str], measured: NDArray[np.float64]) -> None:
+        """Some joints are not where they were told to be: others command them, or their controller holds.
+
+        They are told to stay where they are; the next motion begins where they then are measured.
+
+        Args:
+            joints: Names of the joints.
+            measured: (J,) positions of the command joints [rad or m].
+        """
+        self._released |= np.isin(self._embodiment.command_joints, list(joints))
+        if self._trajectory is not None:
+            self._trajectory = self._settled(self._trajectory, measured)
 
     def away(self, stamp_ns: int, measured: NDArray[np.float64]) -> str:
         """Which joint is not where it was told to be, in words; empty when all are, or none was told.
@@ -119,7 +131,7 @@ class Execution:
 
     def _take(self, trajectory: Trajectory, now_ns: int) -> Trajectory:
         if not self._settings.dry_run:
-            self._trajectory, self._sent_ns, self._released = trajectory, now_ns, False
+            self._trajectory, self._sent_ns = trajectory, now_ns
             moving = np.flatnonzero(trajectory.velocities.any(axis=1))
             if len(moving):
                 self._rests_from_ns = int(trajectory.points_ns[moving[-1] + 1])
@@ -133,10 +145,19 @@ class Execution:
         A resting arm is where its last trajectory ended, up to the error of its controller: going on from
         there keeps the setpoint continuous. Further away, something else has moved it.
         """
-        if self._released and self.rests(now_ns):
-            self._trajectory = None
+        if self._trajectory is not None and self._released.any():
+            self._trajectory = self._settled(self._trajectory, measured)
+            self._released[:] = False
         if self._trajectory is not None and now_ns > self._rests_from_ns + SETTLE_NS:
             end, _ = self._trajectory.sample(now_ns)
             if np.abs(end - measured).max() > MOVED:
                 self._trajectory = None
         return self._trajectory
+
+    def _settled(self, trajectory: Trajectory, measured: NDArray[np.float64]) -> Trajectory:
+        """The trajectory, with the released joints at rest where they are."""
+        return dataclasses.replace(
+            trajectory,
+            positions=np.where(self._released, measured, trajectory.positions),
+            velocities=np.where(self._released, 0.0, trajectory.velocities),
+        )

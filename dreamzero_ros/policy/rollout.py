@@ -8,6 +8,7 @@ trajectories that come back. Live nodes and offline evaluation drive the same ob
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -226,12 +227,14 @@ class Rollout:
         self._begin_session(State.STOPPED, f"{reason}; call the reset service to go on")
         return self._execution.stop(now_ns)
 
-    def release(self) -> None:
-        """The arm is no longer where it was told to be: the next trajectory begins where it is measured.
+    def release(self, joints: Collection[str]) -> None:
+        """Somebody else moves these joints, or their controller holds them: told to stay where they are.
 
-        For an arm that somebody else moves, or that a controller has stopped by itself.
+        The next motion begins where they then are measured.
         """
-        self._execution.release()
+        newest = self._buffer.newest_positions()
+        if newest is not None:
+            self._execution.release(joints, command_positions(self._embodiment, newest[1]))
 
     def pause(self, now_ns: int) -> Trajectory | None:
         """Stops softly and holds until `resume`; returns the stop to send.

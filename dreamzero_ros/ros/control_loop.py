@@ -293,9 +293,10 @@ class ControlLoop:
         if not refused:
             self._run.finish(Result.FAULT, f"the policy failed: {error}")
 
-    def _send(self, trajectory: Trajectory | None, but: Collection[str] = ()) -> None:
+    def _send(self, trajectory: Trajectory | None) -> None:
+        """Commands all controllers but those that somebody else commands."""
         if trajectory is not None and self._commands is not None:
-            self._commands.send(trajectory, but)
+            self._commands.send(trajectory, but=self._goals.foreign() if self._goals is not None else ())
 
     # What the operator does
 
@@ -328,10 +329,9 @@ class ControlLoop:
     def _take_rejection(self, words: str) -> None:
         """A controller does not do what it was told; the stop that follows may fare no better."""
         self._node.get_logger().error(words, throttle_duration_sec=1.0)
+        self._release(self._commands.holding)
         if self._rollout.state in COMMANDING:
-            stopping = self._rollout.trip(words, self._now_ns())
-            self._rollout.release()
-            self._send(stopping, but=self._commands.holding)
+            self._send(self._rollout.trip(words, self._now_ns()))
             self._say_state()
 
     def _take_foreign_goals(self) -> None:
@@ -347,10 +347,16 @@ class ControlLoop:
             f"{', '.join(controllers)} executes a goal of somebody else (MoveIt?): wait, cancel it, or set "
             "foreign_goals:=preempt"
         )
-        stopping = self._rollout.lock(FOREIGN_GOAL, reason, self._now_ns())
-        self._rollout.release()
-        self._send(stopping, but=controllers)
+        self._release(controllers)
+        self._send(self._rollout.lock(FOREIGN_GOAL, reason, self._now_ns()))
         self._say_state()
+
+    def _release(self, controllers: Collection[str]) -> None:
+        """The joints of some controllers are not ours for now."""
+        entries = self.embodiment.controllers
+        self._rollout.release(
+            [joint for entry in entries if entry.name in controllers for joint in entry.joints]
+        )
 
     def _set_instruction(
         self, request: SetInstruction.Request, response: SetInstruction.Response

@@ -431,26 +431,32 @@ def test_a_robot_that_needs_commands_gets_them_in_every_state_after_the_first() 
     assert np.diff(times_ns).max() <= 100 * MS
 
 
-def test_who_hands_over_the_arm_sends_nothing_more() -> None:
+def test_joints_of_others_begin_where_they_are_and_the_rest_goes_on_holding() -> None:
     bench = Bench(robot=dataclasses.replace(ROBOT, command_period_s=0.1))
     bench.rollout.start("pick up the cup")
     bench.run(3)
+    theirs = ROBOT.command_joints[:3]
+    bench.rollout.release(theirs)
     bench.keep(bench.rollout.lock("goal", "somebody else moves the arm", bench.now_ns))
-    bench.rollout.release()
     assert bench.rollout.state is State.STOPPED and "somebody else" in bench.rollout.reason
+    np.testing.assert_array_equal(bench.executing.velocities[:, :3], 0)
     sent = len(bench.stops)
     bench.run(1)
-    assert len(bench.stops) == sent
+    assert len(bench.stops) > sent + 5, "commands are renewed"
     with pytest.raises(ValueError, match="somebody else"):
         bench.rollout.restart()
-    elsewhere = bench.positions() + 0.03
-    bench.executing = None
+
+    told = bench.positions()
+    elsewhere = told + np.where(np.arange(len(told)) < 3, 0.03, 0.01)
     bench.positions = lambda: elsewhere
     bench.run(0.1)
     bench.rollout.unlock("goal")
     bench.rollout.restart()
+    done = len(bench.commands)
     bench.run(1)
-    np.testing.assert_array_equal(bench.commands[-1].plan.trajectory.positions[0], elsewhere)
+    begin = bench.commands[done].plan.trajectory.positions[0]
+    np.testing.assert_allclose(begin[:3], elsewhere[:3])
+    np.testing.assert_allclose(begin[3:], told[3:], err_msg="a small error of the controller is no step")
 
 
 def test_half_the_speed_takes_twice_the_time() -> None:

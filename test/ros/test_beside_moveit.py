@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
+from dreamzero_ros.ros.messages import trajectory_of
 
 pytest.importorskip("control_msgs", reason="needs control_msgs: make test, or its package of ROS")
 pytest.importorskip("moveit_msgs", reason="needs moveit_msgs: make test, or its package of ROS")
@@ -177,5 +178,5 @@ def test_a_chunk_that_collides_is_refused_with_the_contact(graph: Graph, moveit:
     assert "validity" in operator.await_following().stages
     run.cancel()
     run.result()
-    sent = np.concatenate([way.positions for way in operator.trajectories()[ARM.joints]])
-    assert 0 < sent[:, JOINT].max() - HOME[JOINT] < WALL
+    chunks = [trajectory_of(chunk.trajectory) for chunk in operator.recording.chunks]
+    assert 0 < max(chunk.positions[:, JOINT].max() for chunk in chunks) - HOME[JOINT] < WALL
