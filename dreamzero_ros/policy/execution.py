@@ -145,9 +145,9 @@ class Execution:
         A resting arm is where its last trajectory ended, up to the error of its controller: going on from
         there keeps the setpoint continuous. Further away, something else has moved it.
         """
-        if self._trajectory is not None and self._released.any():
+        if self._trajectory is not None:
             self._trajectory = self._settled(self._trajectory, measured)
-            self._released[:] = False
+        self._released[:] = False
         if self._trajectory is not None and now_ns > self._rests_from_ns + SETTLE_NS:
             end, _ = self._trajectory.sample(now_ns)
             if np.abs(end - measured).max() > MOVED:
@@ -156,6 +156,8 @@ class Execution:
 
     def _settled(self, trajectory: Trajectory, measured: NDArray[np.float64]) -> Trajectory:
         """The trajectory, with the released joints at rest where they are."""
+        if not self._released.any():
+            return trajectory
         return dataclasses.replace(
             trajectory,
             positions=np.where(self._released, measured, trajectory.positions),

@@ -459,6 +459,24 @@ def test_joints_of_others_begin_where_they_are_and_the_rest_goes_on_holding() ->
     np.testing.assert_allclose(begin[3:], told[3:], err_msg="a small error of the controller is no step")
 
 
+def test_joints_that_others_moved_before_a_run_are_ours_in_it() -> None:
+    bench = Bench(0.01)
+    bench.rollout.release(ROBOT.command_joints)
+    bench.rollout.start("pick up the cup")
+    bench.run(0.5)
+    assert bench.fastest() > 0
+    bench.keep(bench.rollout.pause(bench.now_ns))
+    bench.rollout.resume()
+    done = len(bench.commands)
+    while len(bench.commands) == done:
+        before = bench.executing
+        bench.run(0.005)
+    begin = bench.commands[done].plan.trajectory
+    assert np.abs(begin.velocities[0]).max() > 0, "it is still moving"
+    for one, other in zip(begin.sample(begin.start_ns), before.sample(begin.start_ns), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
 def test_half_the_speed_takes_twice_the_time() -> None:
     def furthest(speed_scale: float) -> float:
         bench = Bench(motion=MotionSettings(speed_scale=speed_scale))

@@ -37,6 +37,8 @@ MAX_AGE_S, TRACKING_TIME_S = 0.3, 0.25
 MAX_TRACKING_ERROR = 0.05
 CAMERA = "wrist_image_left"
 ARM = ROBOT.controllers[0].joints
+MOVING_S = 0.3
+"""From the first chunk to the fault: by then the arm moves [s]."""
 GOOD_CHUNKS = 2
 """Chunks before a bad one."""
 
@@ -90,7 +92,15 @@ def stage(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             chunks = [{"targets": table} for table in RECORDINGS[name]]
             path.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
             parameters = parameters | {"recording": path}
-        graph.start("policy_node", "-r", f"__node:={name}", name=name, autostart=True, **parameters)
+        graph.start(
+            "policy_node",
+            "-r",
+            f"__node:={name}",
+            name=name,
+            autostart=True,
+            approach_speed=0.5,
+            **parameters,
+        )
     operators = {name: Operator(graph, ROBOT, policy_node=name) for name in NODES}
     with Robot(graph, ROBOT) as robot:
         for name, operator in operators.items():
@@ -140,7 +150,8 @@ def away_since_ns(trajectories: list[Trajectory], positions: list[float], from_n
 
 def rest_ns(trajectory: Trajectory) -> int:
     """When it comes to rest [ns, ROS clock]."""
-    return int(trajectory.points_ns[np.flatnonzero(trajectory.velocities.any(axis=1))[-1] + 1])
+    moving = np.flatnonzero(trajectory.velocities.any(axis=1))
+    return int(trajectory.points_ns[moving[-1] + 1]) if len(moving) else trajectory.start_ns
 
 
 class Fault:
@@ -149,6 +160,8 @@ class Fault:
     node = "wave"
     state = PolicyStatus.HOLDING
     words = ""
+    continuous = True
+    """Whether every command begins on the one before."""
     first = 0
     """Number of the first command of the run."""
 
@@ -167,6 +180,9 @@ class Fault:
         """When the command to hold was made [ns, ROS clock]."""
         self.stage.graph.wait(lambda: self.arm()[-1].start_ns >= known_ns, "the command to hold")
         return self.arm()[-1].start_ns
+
+    def undo(self) -> None:
+        """Takes the cause away, where it would outlive the run."""
 
     def end(self) -> None:
         """Takes the cause away, and does what the way back asks."""
@@ -237,9 +253,12 @@ class EStop(Fault):
     def known_ns(self, report: PolicyStatus) -> int:
         return self.pressed_ns
 
+    def undo(self) -> None:
+        self.button.publish(Bool(data=False))
+
     def end(self) -> None:
         assert not self.operator.reset().success
-        self.button.publish(Bool(data=False))
+        self.undo()
         self.stage.graph.wait(lambda: self.operator.reset().success, "the e-stop to be released")
 
 
@@ -324,6 +343,9 @@ class Follower:
 
 
 class RejectedGoal(Fault):
+    """The arm goes on with the goal before, which the rejected one leaves slowly, and the stop with it."""
+
+    continuous = False
     node, state, words = "goals", PolicyStatus.STOPPED, "rejected a goal"
 
     def __init__(self, stage: Stage) -> None:
@@ -364,12 +386,14 @@ def running(fault: Fault) -> Iterator[None]:
     operator = fault.operator
     fault.first = len(operator.recording.commands)
     chunks = len(operator.recording.chunks)
-    run = operator.run("put the red cube into the bowl")
+    run = operator.run("put the red cube into the bowl", from_start_pose=True)
     try:
         fault.stage.graph.wait(lambda: len(operator.recording.chunks) > chunks, "a chunk")
+        fault.stage.graph.spend(MOVING_S)
         yield
     finally:
         fault.stage.robot.faults.clear()
+        fault.undo()
         run.cancel()
         assert run.result().outcome == RunPolicy.Result.CANCELED
         fault.stage.graph.spend(0.5)  # the next run may be that of another node, and the arm is to rest
@@ -401,7 +425,8 @@ def test_a_fault_ends_in_a_hold_with_a_reason_and_a_way_back(
             assert len(fault.arm()) == sent, "held until the operator says otherwise"
         fault.end()
         operator.await_following()
-        assert_continuous(fault.arm())
+        if fault.continuous:
+            assert_continuous(fault.arm())
 
 
 def test_an_error_of_the_policy_ends_the_run_with_a_stop(stage: Stage) -> None:
