@@ -39,6 +39,7 @@ setup(
             f"run = {NAME}.ros.run_command:main",
             f"demo = {NAME}.ros.demo:main",
             f"dreamzero-bench = {NAME}.policy.bench:main",
+            f"dreamzero-evaluate = {NAME}.evaluation.command:main",
         ]
     },
 )

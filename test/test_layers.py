@@ -23,6 +23,7 @@ ALLOWED = {
     "policy": {"embodiment", "engine", "motion", "observation"},
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
+    "evaluation": {"embodiment", "motion", "observation", "policy"},
     "ros": {"embodiment", "engine", "kinematics", "motion", "observation", "policy", "sim"},
 }
 """Folder -> folders that it may import besides itself."""
@@ -46,6 +47,7 @@ THIRD_PARTY = {
     "policy": {"numpy", "torch"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
+    "evaluation": {"numpy", "rosbags", "rich", "tqdm"},
 }
 """Folder -> packages that it may import; `ros` may import all of them and ROS."""
 

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looks at bags with the eyes of a robot's policy. Needs no ROS, no GPU and no weights."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+from tqdm import tqdm
+
+from dreamzero_ros.embodiment.load import EmbodimentError, load
+from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.errors import BagError
+from dreamzero_ros.evaluation.inspection import inspect
+from dreamzero_ros.evaluation.streams import streams
+from dreamzero_ros.evaluation.table import WIDTH, print_inspection
+
+USABLE, NOT_USABLE, USAGE = 0, 1, 2
+"""Exit codes."""
+
+INSPECT_HELP = """\
+Reads a bag once and says what is in it, what of it a robot's policy would use, and what stands in the way.
+
+A robot file names what is looked for:
+  cameras       one topic each, sensor_msgs/Image or CompressedImage
+  joint states  joint_states, with all joints of the robot file in every message
+  commands      <controller>/joint_trajectory; where there are none, later joint states stand for them
+
+examples:
+  dreamzero-evaluate inspect session1/ --embodiment droid_franka
+  dreamzero-evaluate inspect session1.mcap --embodiment droid_franka --parameter arm=fr3
+  dreamzero-evaluate inspect session1.mcap --embodiment my_robot.yaml --namespace left_arm \\
+      --topic wrist_image_left:=/wrist/color/image_raw/compressed --topic joint_states:=/robot/joint_states
+"""
+INSPECT_EPILOG = """\
+the columns:
+  gaps, longest     times without a message in which a frame would lack the stream, by its tolerance in
+                    the robot file; and the longest time between two messages
+  log - stamp       how long after its stamp a message was recorded, least to most; a wide range means
+                    that a clock has jumped, or that the recorder was late
+
+exit codes: 0 usable, 1 not usable (the reasons are printed), 2 wrong usage
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Console entry; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="dreamzero-evaluate", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _add_inspect(
+        commands.add_parser(
+            "inspect",
+            help="what is in a bag, and whether it can be used",
+            description=INSPECT_HELP,
+            epilog=INSPECT_EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+    )
+    return _inspect(parser.parse_args(arguments))
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("bag", type=Path, help="rosbag2 folder, or a single .mcap or .db3 file; compressed or not")
+    add(
+        "--embodiment",
+        required=True,
+        help="a shipped robot such as droid_franka, or the path of a robot file",
+    )
+    add(
+        "--parameter",
+        action="append",
+        default=[],
+        type=partial(_pair, "="),
+        metavar="NAME=VALUE",
+        help="a parameter of the robot file, such as arm=fr3; may be repeated",
+    )
+    add(
+        "--topic",
+        action="append",
+        default=[],
+        type=partial(_pair, ":="),
+        metavar="STREAM:=TOPIC",
+        help="another topic for a camera, joint_states or a controller; may be repeated",
+    )
+    add("--namespace", default="/", help="namespace of the relative topics of the robot file (%(default)s)")
+
+
+def _pair(separator: str, text: str) -> tuple[str, str]:
+    name, found, value = text.partition(separator)
+    if not (name and found and value):
+        raise argparse.ArgumentTypeError(f"expected NAME{separator}VALUE, got {text!r}")
+    return name, value
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    console, errors = Console(width=WIDTH), Console(width=WIDTH, stderr=True)
+    try:
+        robot = load(options.embodiment, dict(options.parameter))
+        wanted = streams(robot, dict(options.topic), options.namespace)
+    except (EmbodimentError, ValueError) as error:
+        errors.print(Text(str(error), "bold red"))
+        return USAGE
+    try:
+        with Bag(options.bag) as bag:
+            inspection = inspect(
+                bag, robot, wanted, partial(tqdm, disable=None, unit=" messages", leave=False)
+            )
+            print_inspection(console, bag, inspection)
+    except BagError as error:
+        errors.print(Text(str(error), "bold red"))
+        return NOT_USABLE
+    return USABLE if inspection.usable else NOT_USABLE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first pass over a bag: what is in it, what of it is used, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.evaluation.bag import Bag, Logged, Topic
+from dreamzero_ros.evaluation.content import Content, Images, Joints
+from dreamzero_ros.evaluation.errors import BagError
+from dreamzero_ros.evaluation.streams import Kind, Stream
+from dreamzero_ros.evaluation.times import Times
+from dreamzero_ros.observation.buffer import JOINT_STATES
+from dreamzero_ros.observation.decode import stamp_ns
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamReport:
+    """What a stream of the robot finds in the bag."""
+
+    stream: Stream
+    """What was looked for."""
+    topic: Topic | None
+    """What the bag has under the name of the topic."""
+    times: Times
+    """When; commands count by log time, since their stamp may be 0 for "now"."""
+    content: str
+    """In words: size and encoding, or joints."""
+    problems: tuple[BagError, ...]
+    """Why the stream cannot be used; empty where it can."""
+    notices: tuple[str, ...]
+    """What is worth knowing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inspection:
+    """What a bag holds for a robot."""
+
+    streams: tuple[StreamReport, ...]
+    """In the order of the robot file: cameras, joint states, controllers."""
+    unused: tuple[Topic, ...]
+    """Topics that no stream uses; their messages are never decoded."""
+    problems: tuple[BagError, ...]
+    """Why the bag cannot be used; empty where it can."""
+    notices: tuple[str, ...]
+    """What is worth knowing, of the files and of all streams."""
+    common_ns: tuple[int, int]
+    """First and last stamp at which all cameras and the joint states are there [ns]; (0, 0) for none."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether frames can be made of the bag."""
+        return not self.problems
+
+
+def inspect(
+    bag: Bag,
+    embodiment: Embodiment,
+    streams: Sequence[Stream],
+    progress: Callable[[Iterable[Logged]], Iterable[Logged]] = iter,
+) -> Inspection:
+    """Reads a bag once from front to back.
+
+    Args:
+        bag: The recording.
+        embodiment: The robot.
+        streams: Its streams, on topics of the bag.
+        progress: Is given the messages and passes them on.
+
+    Raises:
+        BagError: The bag is damaged.
+    """
+    watches = [_Watch(bag, embodiment, stream) for stream in streams]
+    by_topic = {watch.stream.topic: watch for watch in watches if watch.readable}
+    for logged in progress(bag.messages(by_topic.keys())):
+        by_topic[logged.topic].add(logged)
+    reports = tuple(watch.report() for watch in watches)
+    problems = [problem for report in reports if report.stream.required for problem in report.problems]
+    common_ns = _common_ns(reports)
+    if not problems and common_ns == (0, 0):
+        problems.append(_apart(bag, reports))
+    used = {stream.topic for stream in streams}
+    return Inspection(
+        streams=reports,
+        unused=tuple(topic for name, topic in bag.topics.items() if name not in used),
+        problems=tuple(problems),
+        notices=(*bag.notes, *(notice for report in reports for notice in _notices(report))),
+        common_ns=common_ns,
+    )
+
+
+def _notices(report: StreamReport) -> Iterator[str]:
+    if not report.stream.required:
+        yield from (f"commands are not used: {problem}" for problem in report.problems)
+    yield from report.notices
+
+
+def _common_ns(reports: Sequence[StreamReport]) -> tuple[int, int]:
+    needed = [report.times for report in reports if report.stream.required and report.times.stamped]
+    begin = max((times.first_ns for times in needed), default=0)
+    end = min((times.last_ns for times in needed), default=0)
+    return (begin, end) if begin < end else (0, 0)
+
+
+def _apart(bag: Bag, reports: Sequence[StreamReport]) -> BagError:
+    needed = [report for report in reports if report.stream.required]
+    latest = max(needed, key=lambda report: report.times.first_ns)
+    earliest = min(needed, key=lambda report: report.times.last_ns)
+    apart_s = (latest.times.first_ns - earliest.times.last_ns) / _NS
+    got = f"{latest.stream.topic} beginning {apart_s:.1f} s after the end of {earliest.stream.topic}"
+    fix = "let all drivers stamp with one clock, or record all topics together"
+    return BagError(bag.path, "stamps", "a time at which all streams are there", got, fix)
+
+
+class _Watch:
+    """Follows one stream through the bag."""
+
+    def __init__(self, bag: Bag, embodiment: Embodiment, stream: Stream) -> None:
+        self.stream = stream
+        self._bag = bag
+        self._topic = bag.topics.get(stream.topic)
+        self._times = Times(_gap_ns(embodiment, stream.kind))
+        self._content: Content = _content(bag, embodiment, stream)
+
+    @property
+    def readable(self) -> bool:
+        """Whether the bag has the topic, with a type that is read."""
+        return self._topic is not None and self._topic.type in self.stream.kind.value
+
+    def add(self, logged: Logged) -> None:
+        """Takes the next message."""
+        stamp = logged.log_ns if self.stream.kind is Kind.COMMANDS else stamp_ns(logged.message)
+        self._times.add(stamp, logged.log_ns)
+        self._content.add(logged)
+
+    def report(self) -> StreamReport:
+        """What was found."""
+        missing = self._missing()
+        problems = [missing] if missing else self._content.problems()
+        if not missing and not self._times.stamped:
+            problems.append(self._unstamped())
+        return StreamReport(
+            stream=self.stream,
+            topic=self._topic,
+            times=self._times,
+            content="" if missing else self._content.words(),
+            problems=tuple(problems),
+            notices=() if missing else tuple(self._remarks()),
+        )
+
+    def _missing(self) -> BagError | None:
+        """Why there is nothing to look at."""
+        stream, topic = self.stream, self._topic
+        types = " or ".join(stream.kind.value)
+        if topic is None:
+            return self._error(f"topic {stream.topic}", "none of that name", self._elsewhere())
+        if not self.readable:
+            return self._error(f"messages of {types} on {stream.topic}", topic.type, self._elsewhere())
+        if not self._times.count:
+            fix = "look whether the quality of service of the recorder fits that of the publisher"
+            got = "none" if not topic.count else f"none of the {topic.count} that the bag announces"
+            return self._error(f"messages on {stream.topic}", got, fix)
+        return None
+
+    def _elsewhere(self) -> str:
+        """Where to look instead: the topics of the right type, the most alike first."""
+        fits = [topic.name for topic in self._bag.topics.values() if topic.type in self.stream.kind.value]
+        if not fits:
+            return f"record it, the bag has no {' or '.join(self.stream.kind.value)}"
+        fits.sort(key=lambda name: -_alike(name, self.stream.topic))
+        names = ", ".join(fits[1:4])
+        return f"try --topic {self.stream.name}:={fits[0]}" + (f" (there are also {names})" if names else "")
+
+    def _error(self, expected: str, got: str, fix: str) -> BagError:
+        return BagError(self._bag.path, self.stream.name, expected, got, fix)
+
+    def _unstamped(self) -> BagError:
+        fix = "let the driver fill in header.stamp"
+        return self._error("stamps in the headers", f"none in {self._times.count} messages", fix)
+
+    def _remarks(self) -> Iterator[str]:
+        times, topic, name = self._times, self._topic, self.stream.topic
+        yield from (f"{name}: {notice}" for notice in self._content.notices())
+        if topic and topic.count != times.count:
+            yield f"{name}: {times.count} messages, though the bag announces {topic.count}"
+        if times.unset and times.stamped:
+            yield f"{name}: {times.unset} of {times.count} messages have no stamp"
+        if times.gaps:
+            at_s = (times.longest_at_ns - self._bag.start_ns) / _NS
+            yield (
+                f"{name}: {times.gaps} x no message for more than {times.gap_ns / 1e6:.0f} ms, so no frame; "
+                f"the longest for {times.longest_ns / _NS:.2f} s, after {at_s:.1f} s"
+            )
+        if times.backward:
+            yield f"{name}: {times.backward} x a stamp is earlier than those before"
+        if times.jumps:
+            at_s = (times.jump_at_ns - self._bag.start_ns) / _NS
+            yield f"{name}: {times.jumps} x a clock jumps (stamp against log time), first after {at_s:.1f} s"
+
+
+def _gap_ns(embodiment: Embodiment, kind: Kind) -> int:
+    """Longest time between messages without a moment that is too far from all of them [ns]."""
+    tolerance_s = {
+        Kind.CAMERA: embodiment.image_tolerance_s,
+        Kind.JOINT_STATES: embodiment.joint_tolerance_s,
+        Kind.COMMANDS: float("inf"),
+    }[kind]
+    return round(2 * tolerance_s * _NS) if tolerance_s < float("inf") else 2**63
+
+
+def _content(bag: Bag, embodiment: Embodiment, stream: Stream) -> Content:
+    if stream.kind is Kind.CAMERA:
+        return Images(bag.path, stream)
+    if stream.name == JOINT_STATES:
+        return Joints(bag.path, stream, embodiment.state_joints, lambda message: message.name)
+    (joints,) = (c.joints for c in embodiment.controllers if c.name == stream.name)
+    return Joints(bag.path, stream, joints, lambda message: message.joint_names)
+
+
+def _alike(name: str, other: str) -> int:
+    """How many words two topic names share."""
+    return sum((Counter(name.split("/")) & Counter(other.split("/"))).values())

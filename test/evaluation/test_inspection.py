@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The first pass finds what a robot needs, and names everything that stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bags import NS, START_NS, Message, compressed, header, image, joint_state, session, write
+
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.inspection import Inspection, inspect
+from dreamzero_ros.evaluation.streams import streams
+
+pytestmark = pytest.mark.cpu
+
+ROBOT = load("droid_franka")
+WRIST = "/wrist_image_left/image_raw"
+JOINTS = "/joint_states"
+ARM = "/panda_arm_controller/joint_trajectory"
+
+
+def look(path: Path, topics: dict[str, str] | None = None) -> Inspection:
+    with Bag(path) as bag:
+        return inspect(bag, ROBOT, streams(ROBOT, topics))
+
+
+def changed(topic: str, change: Callable[[Any], Any]) -> list[Message]:
+    """A session with other messages on a topic; None leaves one out."""
+    messages = [(t, at, change(m) if t == topic else m) for t, at, m in session(ROBOT)]
+    return [message for message in messages if message[2] is not None]
+
+
+def stamp(message: Any) -> int:
+    return int(message.header.stamp.sec * NS + message.header.stamp.nanosec)
+
+
+def later(message: Any) -> bool:
+    """Whether a message is of the second half of the session."""
+    return stamp(message) >= START_NS + NS
+
+
+def test_a_whole_session_is_usable(tmp_path: Path) -> None:
+    messages = session(ROBOT)
+    imu = [("/extra/joint_states", START_NS, joint_state(START_NS, ["x"]))]
+    found = look(write(tmp_path / "bag", messages + imu))
+    assert found.usable and not found.notices
+    assert [report.times.count for report in found.streams] == [30] * 6
+    assert [report.content for report in found.streams] == [
+        *["16x8 rgb8"] * 3,
+        "8 of 8 joints",
+        "7 of 7 joints",
+        "1 of 1 joints",
+    ]
+    assert all(report.times.rate_hz == pytest.approx(15) for report in found.streams)
+    assert [topic.name for topic in found.unused] == ["/extra/joint_states"]
+    assert found.common_ns == (START_NS, START_NS + 29 * NS // 15)
+    delays = {report.times.most_delay_ns for report in found.streams[:4]}
+    assert delays == {2_000_000}
+
+
+def test_without_commands_it_is_usable_and_said(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", changed(ARM, lambda message: None)))
+    assert found.usable
+    assert "commands are not used" in found.notices[0] and "none of that name; try" in found.notices[0]
+
+
+def test_compressed_images_on_another_topic(tmp_path: Path) -> None:
+    messages = changed(WRIST, lambda message: compressed(stamp(message), 32, 18))
+    messages = [(t.replace(WRIST, f"{WRIST}/compressed"), at, m) for t, at, m in messages]
+    path = write(tmp_path / "bag", messages)
+    assert "--topic wrist_image_left:=/wrist_image_left/image_raw/compressed" in look(path).problems[0].fix
+    found = look(path, {"wrist_image_left": f"{WRIST}/compressed"})
+    assert found.usable and found.streams[2].content == "32x18 jpeg"
+
+
+def renamed(message: Any) -> Any:
+    message.name = [name.replace("panda", "fr3") for name in message.name]
+    return message
+
+
+def halved(message: Any) -> Any:
+    message.name, message.position = message.name[:4], message.position[:4]
+    return message if not later(message) else joint_state(stamp(message), ROBOT.state_joints)
+
+
+def unstamped(message: Any) -> Any:
+    message.header = header(0)
+    return message
+
+
+def on_another_clock(message: Any) -> Any:
+    message.header = header(stamp(message) - START_NS + NS)
+    return message
+
+
+def damaged(message: Any) -> Any:
+    broken = compressed(stamp(message))
+    broken.data = broken.data[:3]
+    return broken
+
+
+PROBLEMS: Sequence[tuple[str, str, Callable[[Any], Any], str, str]] = [
+    ("a topic is missing", WRIST, lambda m: None, "none of that name", "try --topic wrist_image_left:="),
+    ("joint states are missing", JOINTS, lambda m: None, "none of that name", "record it, the bag has no"),
+    ("another type", WRIST, lambda m: joint_state(stamp(m), ["x"]), "JointState", "--topic"),
+    ("no joint fits", JOINTS, renamed, "no panda_joint1, panda_joint2", "did you mean 'fr3_joint1'?"),
+    ("joints come and go", JOINTS, halved, "panda_joint5 in 15", "joint_state_broadcaster"),
+    ("the size changes", WRIST, lambda m: image(stamp(m), 8, 8) if later(m) else m, "8x8", "cut the bag"),
+    ("an encoding", WRIST, lambda m: image(stamp(m), encoding="16UC1"), "16UC1", "camera driver"),
+    ("damaged images", WRIST, damaged, "without", "losses"),
+    ("no stamps", WRIST, unstamped, "none in 30 messages", "header.stamp"),
+    ("two clocks", JOINTS, on_another_clock, "beginning 1699999997.1 s after the end of", "one clock"),
+]
+
+
+@pytest.mark.parametrize(
+    ("topic", "change", "got", "fix"), [row[1:] for row in PROBLEMS], ids=[r[0] for r in PROBLEMS]
+)
+def test_what_stands_in_the_way_is_named(
+    tmp_path: Path, topic: str, change: Callable[[Any], Any], got: str, fix: str
+) -> None:
+    found = look(write(tmp_path / "bag", changed(topic, change)))
+    assert not found.usable and len(found.problems) == 1
+    problem = found.problems[0]
+    assert problem.file == tmp_path / "bag"
+    assert got in problem.got and fix in problem.fix
+
+
+def test_a_topic_without_messages(tmp_path: Path) -> None:
+    messages = changed(WRIST, lambda message: None)
+    path = write(tmp_path / "bag", messages, announced=[(WRIST, "sensor_msgs/msg/Image")])
+    (problem,) = look(path).problems
+    assert (problem.what, problem.got) == ("wrist_image_left", "none")
+
+
+def test_a_change_of_size_says_when(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", changed(WRIST, lambda m: image(stamp(m), 8, 8) if later(m) else m)))
+    assert "the first change after 1.0 s" in found.problems[0].got
+
+
+def test_commands_of_other_joints_are_not_used(tmp_path: Path) -> None:
+    def other(message: Any) -> Any:
+        message.joint_names = ["fr3_joint1"]
+        return message
+
+    found = look(write(tmp_path / "bag", changed(ARM, other)))
+    assert found.usable and found.streams[4].problems
+    assert "did you mean 'fr3_joint1'?" in found.notices[0]
+
+
+def test_gaps_and_jumps_are_said(tmp_path: Path) -> None:
+    def change(message: Any) -> Any:
+        at = stamp(message)
+        if START_NS + NS // 5 < at < START_NS + NS // 2:
+            return None
+        message.header = header(at - 5 * NS if later(message) else at)
+        return message
+
+    found = look(write(tmp_path / "bag", changed(WRIST, change)))
+    notices = "\n".join(found.notices)
+    assert "1 x no message for more than 140 ms, so no frame; the longest for 0.33 s, after 0.2 s" in notices
+    assert "1 x a stamp is earlier than those before" in notices
+    assert "1 x a clock jumps (stamp against log time), first after 1.0 s" in notices
+
+
+def test_a_few_damaged_images_are_counted_not_refused(tmp_path: Path) -> None:
+    def change(message: Any) -> Any:
+        at = stamp(message)
+        return damaged(message) if at == START_NS else compressed(at)
+
+    found = look(write(tmp_path / "bag", changed(WRIST, change)))
+    assert found.usable
+    assert "1 of 30 images cannot be decoded" in found.notices[0]
