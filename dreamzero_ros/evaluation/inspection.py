@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged, Topic
@@ -75,7 +75,8 @@ def inspect(
     Raises:
         BagError: The bag is damaged.
     """
-    watches = [_Watch(bag, embodiment, stream) for stream in streams]
+    used = {stream.topic for stream in streams}
+    watches = [_Watch(bag, embodiment, stream, used) for stream in streams]
     by_topic = {watch.stream.topic: watch for watch in watches if watch.readable}
     for logged in progress(bag.messages(by_topic.keys())):
         by_topic[logged.topic].add(logged)
@@ -84,7 +85,6 @@ def inspect(
     common_ns = _common_ns(reports)
     if not problems and common_ns == (0, 0):
         problems.append(_apart(bag, reports))
-    used = {stream.topic for stream in streams}
     return Inspection(
         streams=reports,
         unused=tuple(topic for name, topic in bag.topics.items() if name not in used),
@@ -120,9 +120,10 @@ def _apart(bag: Bag, reports: Sequence[StreamReport]) -> BagError:
 class _Watch:
     """Follows one stream through the bag."""
 
-    def __init__(self, bag: Bag, embodiment: Embodiment, stream: Stream) -> None:
+    def __init__(self, bag: Bag, embodiment: Embodiment, stream: Stream, taken: Collection[str]) -> None:
         self.stream = stream
         self._bag = bag
+        self._taken = taken
         self._topic = bag.topics.get(stream.topic)
         self._times = Times(_gap_ns(embodiment, stream.kind))
         self._content: Content = _content(bag, embodiment, stream)
@@ -168,13 +169,14 @@ class _Watch:
         return None
 
     def _elsewhere(self) -> str:
-        """Where to look instead: the topics of the right type, the most alike first."""
-        fits = [topic.name for topic in self._bag.topics.values() if topic.type in self.stream.kind.value]
+        """What to do: name another topic of the right type that no stream uses, the most alike first."""
+        stream, types = self.stream, self.stream.kind.value
+        fits = [t.name for t in self._bag.topics.values() if t.type in types and t.name not in self._taken]
         if not fits:
-            return f"record it, the bag has no {' or '.join(self.stream.kind.value)}"
-        fits.sort(key=lambda name: -_alike(name, self.stream.topic))
+            return f"record it, the bag has no other {' or '.join(types)}"
+        fits.sort(key=lambda name: -max(_alike(name, stream.topic), _alike(name, stream.name)))
         names = ", ".join(fits[1:4])
-        return f"try --topic {self.stream.name}:={fits[0]}" + (f" (there are also {names})" if names else "")
+        return f"try --topic {stream.name}:={fits[0]}" + (f" (there are also {names})" if names else "")
 
     def _error(self, expected: str, got: str, fix: str) -> BagError:
         return BagError(self._bag.path, self.stream.name, expected, got, fix)
@@ -222,6 +224,6 @@ def _content(bag: Bag, embodiment: Embodiment, stream: Stream) -> Content:
     return Joints(bag.path, stream, joints, lambda message: message.joint_names)
 
 
-def _alike(name: str, other: str) -> int:
-    """How many words two topic names share."""
-    return sum((Counter(name.split("/")) & Counter(other.split("/"))).values())
+def _alike(name: str, other: str) -> float:
+    """From 0 to 1."""
+    return SequenceMatcher(None, name, other).ratio()

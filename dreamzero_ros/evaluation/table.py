@@ -38,10 +38,10 @@ def print_inspection(console: Console, bag: Bag, inspection: Inspection) -> None
 
 def _streams(reports: Sequence[StreamReport]) -> Table:
     table = _table()
-    table.add_column("stream, topic", ratio=1, overflow="fold")
-    for heading in ("messages", "rate [Hz]", "gaps", "longest [s]", "log - stamp [ms]"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("content", overflow="fold", max_width=20)
+    table.add_column(Text("stream\ntopic"), ratio=1, overflow="fold")
+    for heading in ("count\n", "rate\n[Hz]", "gaps\n", "longest\n[s]", "log - stamp\n[ms]"):
+        table.add_column(Text(heading), justify="right", no_wrap=True)
+    table.add_column("content\n", overflow="fold", max_width=20)
     for report in reports:
         name = Text(report.stream.name, "bold" if not report.problems else "bold red")
         table.add_row(name.append(f"\n{report.stream.topic}", "default"), *map(Text, _cells(report)))

@@ -76,11 +76,12 @@ def test_what_was_written_is_read_in_log_order(
 def test_a_split_bag_is_one_stream(tmp_path: Path, storage: StoragePlugin, metadata: bool) -> None:
     parts = [
         write(tmp_path / "part_0", joints(0, 1, 2), storage),
-        write(tmp_path / "part_1", joints(1.5, 3) + joints(2.5, topic="/b"), storage),
+        write(tmp_path / "part_1", joints(1.5, 3) + joints(2, 2.5, topic="/b"), storage),
         write(tmp_path / "part_2", joints(2.75, 4), storage),
     ]
     folder = join(tmp_path / "bag", parts, metadata)
-    assert [at for _, at in read(folder)] == [0, 1, 1.5, 2, 2.5, 2.75, 3, 4]
+    assert [at for _, at in read(folder)] == [0, 1, 1.5, 2, 2, 2.5, 2.75, 3, 4]
+    assert [topic for topic, at in read(folder) if at == 2] == ["/a", "/b"]
     with Bag(folder) as bag:
         assert bag.topics["/a"].count == 7
         assert any("metadata.yaml is missing" in note for note in bag.notes) is not metadata

@@ -24,7 +24,16 @@ def bag(tmp_path: Path) -> str:
 def test_a_usable_bag(bag: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", bag, *ROBOT]) == USABLE == 0
     printed = capsys.readouterr().out
-    for text in ("/wrist_image_left/image_raw", "30", "15.0", "16x8 rgb8", "7 of 7 joints", "2 to 2"):
+    for text in (
+        "/wrist_image_left/image_raw",
+        "30",
+        "15.0",
+        "16x8 rgb8",
+        "7 of 7 joints",
+        "2 to 2",
+        "[Hz]",
+        "[ms]",
+    ):
         assert text in printed
     assert "usable: all streams are there for 1.9 s" in printed
     assert max(map(len, printed.splitlines())) <= 100

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bags import NS, START_NS, Message, compressed, header, image, joint_state, session, write
+from bags import NS, START_NS, Message, command, compressed, header, image, joint_state, session, write
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation.bag import Bag
@@ -65,7 +65,7 @@ def test_a_whole_session_is_usable(tmp_path: Path) -> None:
 def test_without_commands_it_is_usable_and_said(tmp_path: Path) -> None:
     found = look(write(tmp_path / "bag", changed(ARM, lambda message: None)))
     assert found.usable
-    assert "commands are not used" in found.notices[0] and "none of that name; try" in found.notices[0]
+    assert "commands are not used" in found.notices[0] and "none of that name; record it" in found.notices[0]
 
 
 def test_compressed_images_on_another_topic(tmp_path: Path) -> None:
@@ -104,9 +104,9 @@ def damaged(message: Any) -> Any:
 
 
 PROBLEMS: Sequence[tuple[str, str, Callable[[Any], Any], str, str]] = [
-    ("a topic is missing", WRIST, lambda m: None, "none of that name", "try --topic wrist_image_left:="),
+    ("a topic is missing", WRIST, lambda m: None, "none of that name", "record it, the bag has no other"),
     ("joint states are missing", JOINTS, lambda m: None, "none of that name", "record it, the bag has no"),
-    ("another type", WRIST, lambda m: joint_state(stamp(m), ["x"]), "JointState", "--topic"),
+    ("another type", WRIST, lambda m: joint_state(stamp(m), ["x"]), "JointState", "record it"),
     ("no joint fits", JOINTS, renamed, "no panda_joint1, panda_joint2", "did you mean 'fr3_joint1'?"),
     ("joints come and go", JOINTS, halved, "panda_joint5 in 15", "joint_state_broadcaster"),
     ("the size changes", WRIST, lambda m: image(stamp(m), 8, 8) if later(m) else m, "8x8", "cut the bag"),
@@ -130,6 +130,21 @@ def test_what_stands_in_the_way_is_named(
     assert got in problem.got and fix in problem.fix
 
 
+def test_the_most_alike_of_the_unused_topics_is_proposed(tmp_path: Path) -> None:
+    others = [(f"/{name}", START_NS, image(START_NS)) for name in ("depth", "wrist/color/image_raw", "top")]
+    found = look(write(tmp_path / "bag", changed(WRIST, lambda message: None) + others))
+    fix = "try --topic wrist_image_left:=/wrist/color/image_raw (there are also "
+    assert found.problems[0].fix.startswith(fix)
+    assert "exterior" not in found.problems[0].fix
+
+
+def test_messages_that_are_announced_and_missing(tmp_path: Path) -> None:
+    path = write(tmp_path / "bag", session(ROBOT))
+    metadata = path / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("message_count: 30", "message_count: 31"))
+    assert f"{WRIST}: 30 messages, though the bag announces 31" in look(path).notices
+
+
 def test_a_topic_without_messages(tmp_path: Path) -> None:
     messages = changed(WRIST, lambda message: None)
     path = write(tmp_path / "bag", messages, announced=[(WRIST, "sensor_msgs/msg/Image")])
@@ -150,6 +165,11 @@ def test_commands_of_other_joints_are_not_used(tmp_path: Path) -> None:
     found = look(write(tmp_path / "bag", changed(ARM, other)))
     assert found.usable and found.streams[4].problems
     assert "did you mean 'fr3_joint1'?" in found.notices[0]
+
+
+def test_a_trajectory_without_joints_stops_an_arm_and_is_no_fault(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", [*session(ROBOT), (ARM, START_NS + NS, command(0, []))]))
+    assert found.usable and not found.notices
 
 
 def test_gaps_and_jumps_are_said(tmp_path: Path) -> None:
