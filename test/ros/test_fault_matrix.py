@@ -39,6 +39,8 @@ CAMERA = "wrist_image_left"
 ARM = ROBOT.controllers[0].joints
 MOVING_S = 0.3
 """From the first chunk to the fault: by then the arm moves [s]."""
+DISCOVERY_S = 1.0
+"""In which the other side has found who has been found, too [s]."""
 GOOD_CHUNKS = 2
 """Chunks before a bad one."""
 
@@ -352,6 +354,9 @@ class RejectedGoal(Fault):
         super().__init__(stage)
         followers = [Follower(self.operator, entry.name, self._take) for entry in ROBOT.controllers]
         self.follower = followers[0]
+        feedback = f"{ROBOT.controllers[0].name}/follow_joint_trajectory/_action/feedback"
+        stage.graph.wait(lambda: self.operator.count_subscribers(feedback), "the node at the controllers")
+        stage.graph.spend(DISCOVERY_S)
 
     def begin(self) -> None:
         self.follower.rejects = True
