@@ -124,7 +124,8 @@ def test_the_measured_joints_follow(seen: Seen) -> None:
         columns = [recording.joints.index(joint) for joint in joints]
         measured = np.array(recording.measured)[after][:, columns]
         wanted, velocity = commanded(commands, at_ns[after])
-        assert np.ptp(wanted, axis=0).max() > 0.01, "the arm was not asked to move"
+        if joints[0] not in ROBOT.gripper_joints:  # noise of an untrained model does not move a gripper
+            assert np.ptp(wanted, axis=0).max() > 0.01, "the arm was not asked to move"
         bound = LAG_S * np.abs(velocity).max(axis=0) + 1e-3
         assert (np.quantile(np.abs(measured - wanted), 1 - HARDLY_EVER, axis=0) <= bound).all()
 

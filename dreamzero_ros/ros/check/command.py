@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -27,6 +28,7 @@ FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Console entry."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
     words = sys.argv if arguments is None else ["check", *arguments]
     options = _options(remove_ros_args(words)[1:])
     console = Console(width=WIDTH, highlight=False, quiet=options.json)
