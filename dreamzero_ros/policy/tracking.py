@@ -17,7 +17,8 @@ class TrackingMonitor:
     Args:
         tolerance: (J,) distance that counts as away [rad or m]; infinite exempts a joint, such as a gripper
             that closes on an object.
-        time_s: How long a joint must be away [s]; a lag of the controller passes in less.
+        time_s: How long a joint must be away [s]; a lag of the controller passes in less. Counts from the
+            first measurement that shows it: until then it may have been near.
     """
 
     def __init__(self, tolerance: NDArray[np.float64], time_s: float) -> None:
@@ -27,7 +28,7 @@ class TrackingMonitor:
 
     def clear(self) -> None:
         """Forgets what was seen."""
-        self._near_ns = np.full(len(self._tolerance), -1, dtype=np.int64)
+        self._since_ns = np.full(len(self._tolerance), -1, dtype=np.int64)
 
     def away(self, commanded: Trajectory, stamp_ns: int, measured: NDArray[np.float64]) -> str:
         """Which joint is away, in words; empty when none is.
@@ -38,9 +39,9 @@ class TrackingMonitor:
             measured: (J,) positions in the order of the trajectory's joints [rad or m].
         """
         error = np.abs(commanded.sample(stamp_ns)[0] - measured)
-        near = (error <= self._tolerance) | (self._near_ns < 0)
-        self._near_ns[near] = stamp_ns
-        late = stamp_ns - self._near_ns > self._time_ns
+        began_ns = np.where(self._since_ns < 0, stamp_ns, self._since_ns)
+        self._since_ns = np.where(error <= self._tolerance, -1, began_ns)
+        late = (self._since_ns >= 0) & (stamp_ns - began_ns > self._time_ns)
         if not late.any():
             return ""
         joint = int(np.argmax(np.where(late, error - self._tolerance, -np.inf)))

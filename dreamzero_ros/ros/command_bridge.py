@@ -26,6 +26,9 @@ class ControllerOutput(Protocol):
     holding: bool
     """Whether the controller or somebody else has ended the newest goal: it holds its joints."""
 
+    def missing(self) -> str:
+        """Says in words that nobody is there to take commands, or nothing."""
+
     def send(self, trajectory: Trajectory) -> str:
         """Commands the joints of the controller; the trajectory has further ones.
 
@@ -87,6 +90,11 @@ class CommandBridge:
         """
         return {name for name, output in self._outputs.items() if output.holding}
 
+    @property
+    def missing(self) -> str:
+        """Which controllers are not there to take goals, in words; empty when all are."""
+        return "; ".join(filter(None, [output.missing() for output in self._outputs.values()]))
+
     def send(self, trajectory: Trajectory, but: Collection[str] = ()) -> None:
         """Commands all controllers `but` those named."""
         commanded = [output for name, output in self._outputs.items() if name not in but]
@@ -112,6 +120,10 @@ class TrajectoryTopic:
         self._publisher = node.create_publisher(
             JointTrajectory, f"{controller.name}/joint_trajectory", COMMAND
         )
+
+    def missing(self) -> str:
+        """Nothing: whoever listens to a topic need not be a controller."""
+        return ""
 
     def send(self, trajectory: Trajectory) -> str:
         """Publishes the share of the controller; nobody answers."""

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from unique_identifier_msgs.msg import UUID
 from dreamzero_ros.embodiment.schema import Controller, JointLimits
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.ros.messages import NS_PER_S, trajectory_message
+from dreamzero_ros.ros.packages import apt_install
 
 AWAITED_GOALS = 32
 """Goals whose answers and results are awaited; those of older ones are no longer of interest."""
@@ -58,10 +58,9 @@ def control_actions(controller: str, instead: str) -> Any:
     try:
         from control_msgs import action
     except ImportError as error:
-        distribution = os.environ.get("ROS_DISTRO", "jazzy")
         raise ValueError(
             f"{controller} is commanded by its action, which needs control_msgs: "
-            f"apt install ros-{distribution}-control-msgs, or {instead}"
+            f"{apt_install('control_msgs')}, or {instead}"
         ) from error
     return action
 
@@ -98,10 +97,16 @@ class GoalSender:
         """Ids of the goals that are ours."""
         return set(self._awaited)
 
+    def missing(self) -> str:
+        """Says in words that nobody serves the action, or nothing."""
+        if self._client.server_is_ready():
+            return ""
+        return f"{self._name} has no server: start the controller, or correct its name in the robot file"
+
     def send(self, goal: Any) -> str:
         """Sends a goal; returns in words why nobody takes it, empty when it is on its way."""
-        if not self._client.server_is_ready():
-            return f"{self._name} has no server: start the controller, or correct its name in the robot file"
+        if words := self.missing():
+            return words
         now_s = time.monotonic()
         if self._silent_since_s is None:
             self._silent_since_s = now_s
@@ -172,6 +177,10 @@ class TrajectoryGoals:
         """Ids of the goals that are ours."""
         return self._sender.goal_ids
 
+    def missing(self) -> str:
+        """Says in words that nobody serves the action, or nothing."""
+        return self._sender.missing()
+
     def send(self, trajectory: Trajectory) -> str:
         """Sends the share of the controller; returns why nobody takes it, or nothing."""
         self.holding = False
@@ -226,13 +235,17 @@ class GripperGoals:
         self._on_rejected = on_rejected
         self._sender = GoalSender(node, self._kind, self._name, self._reject, self._take_end)
         self._way: Trajectory | None = None
-        self._told: float | None = None
+        self._told: tuple[float, bool] | None = None
         self._timer = node.create_timer(LOOK_PERIOD_S, self._go_on)
 
     @property
     def goal_ids(self) -> set[bytes]:
         """Ids of the goals that are ours."""
         return self._sender.goal_ids
+
+    def missing(self) -> str:
+        """Says in words that nobody serves the action, or nothing."""
+        return self._sender.missing()
 
     def send(self, trajectory: Trajectory) -> str:
         """Goes by this trajectory from now on; returns why nobody takes a goal, or nothing."""
@@ -261,11 +274,10 @@ class GripperGoals:
         """Tells the driver where to go when that is somewhere else than it was told before."""
         if self._way is None:
             return ""
-        position, rests = aim(self._way, self._node.get_clock().now().nanoseconds)
-        step = (REST_STEP if rests else WAY_STEP) * self._range
-        if self._told is not None and abs(position - self._told) <= step:
+        position, rests = told = aim(self._way, self._node.get_clock().now().nanoseconds)
+        if self._told is not None and abs(position - self._told[0]) <= self._least_step(rests):
             return ""
-        self._told = position
+        self._told = told
         goal = self._kind.Goal()
         goal.command.position = position
         goal.command.max_effort = self._effort
@@ -273,6 +285,13 @@ class GripperGoals:
         if words:
             self._forget()
         return words
+
+    def _least_step(self, rests: bool) -> float:
+        """By how much the aim must differ from what the driver was told; the end of a way is told exactly."""
+        if not rests:
+            return WAY_STEP * self._range
+        _, rested = self._told
+        return REST_STEP * self._range if rested else STILL
 
     def _reject(self, words: str) -> None:
         self._forget()

@@ -119,6 +119,7 @@ class ControlLoop:
         )
         self._started = False
         self._preempts = parameters.foreign_goals == "preempt"
+        self._preempting = False
         self._goals = None
         if self._commands is not None and parameters.foreign_goals != "ignore":
             self._goals = GoalWatch(
@@ -232,6 +233,8 @@ class ControlLoop:
             return
         now_ns = self._now_ns()
         self._run.watch(now_ns)
+        if self._rollout.waits:
+            self._rollout.wait_for(self._awaited())
         self._send(self._rollout.watch(now_ns))
         self._say_state()
         request = self._rollout.request(now_ns)
@@ -307,12 +310,20 @@ class ControlLoop:
         if foreign:
             self._rollout.unlock(FOREIGN_GOAL)
         self._rollout.start(goal.instruction, goal.from_start_pose)
+        self._preempting = bool(foreign)
         if foreign:
-            self._rollout.wait_for(f"waiting for the canceled goals of others on {', '.join(foreign)} to end")
             self._goals.preempt()
+        self._rollout.wait_for(self._awaited())
         self._node.get_logger().info(f"run: {goal.instruction!r}")
 
+    def _awaited(self) -> str:
+        """What must happen before a run may begin to move the arm, in words; empty when it may."""
+        if self._preempting:
+            return f"waiting for the canceled goals of others on {', '.join(self._goals.foreign())} to end"
+        return self._commands.missing if self._commands is not None else ""
+
     def _end_run(self, reason: str) -> None:
+        self._preempting = False
         self._send(self._rollout.end(self._now_ns(), f"no run: {reason}"))
         self._node.get_logger().info(f"run ended: {reason}")
 
@@ -338,10 +349,10 @@ class ControlLoop:
         """Others have begun or ended a goal on our controllers."""
         controllers = self._goals.foreign()
         if not controllers:
+            self._preempting = False
             self._rollout.unlock(FOREIGN_GOAL)
-            self._rollout.wait_for("")
             return
-        if self._rollout.waits:
+        if self._preempting:
             return
         reason = (
             f"{', '.join(controllers)} executes a goal of somebody else (MoveIt?): wait, cancel it, or set "

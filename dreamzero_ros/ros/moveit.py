@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterable
@@ -19,6 +18,7 @@ from dreamzero_ros.embodiment.frame import ActionChunk
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.ros.description import TOPIC
+from dreamzero_ros.ros.packages import apt_install
 from dreamzero_ros.ros.qos import LATCHED
 from dreamzero_ros.ros.side_node import SideNode
 
@@ -185,9 +185,8 @@ def _get_state_validity() -> Any:
     try:
         from moveit_msgs.srv import GetStateValidity
     except ImportError as error:
-        distribution = os.environ.get("ROS_DISTRO", "jazzy")
         raise ValueError(
-            "checking chunks with MoveIt needs moveit_msgs, which is not installed: apt install "
-            f"ros-{distribution}-moveit-msgs, or {OFF}"
+            "checking chunks with MoveIt needs moveit_msgs, which is not installed: "
+            f"{apt_install('moveit_msgs')}, or {OFF}"
         ) from error
     return GetStateValidity

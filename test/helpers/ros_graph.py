@@ -72,6 +72,8 @@ class Graph:
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.executor = SingleThreadedExecutor(context=self.context)
+        self.witnesses: list[Callable[[], str]] = []
+        """Tell in words how things stood when a wait was in vain."""
         self._process_ids: list[int] = []
 
     def start(self, node: str, *arguments: str, name: str = "", **parameters: object) -> None:
@@ -96,7 +98,7 @@ class Graph:
         while not (found := done()):
             ended = self.processes.ended()
             assert ended is None, f"{ended} ended while this was awaited: {what}\n{self.log(ended)}"
-            assert time.monotonic() < limit, f"not within {seconds:.0f} s: {what}"
+            assert time.monotonic() < limit, f"not within {seconds:.0f} s: {what}{self._said()}"
             self.executor.spin_once(timeout_sec=0.1)
         return found
 
@@ -104,6 +106,9 @@ class Graph:
         """Handles messages for a while."""
         limit = time.monotonic() + seconds
         self.wait(lambda: time.monotonic() > limit, "time to pass", seconds + 1)
+
+    def _said(self) -> str:
+        return "".join(f"; {witness()}" for witness in self.witnesses)
 
     def __enter__(self) -> Graph:
         return self
@@ -129,6 +134,7 @@ class Operator(Recorder):
         """Every status, in order of arrival."""
         self.diagnostics: list[DiagnosticArray] = []
         self._graph = graph
+        self._policy_node = policy_node
         self._known = False
         self._service_clients = {
             name: self.create_client(kind, f"{policy_node}/{name}") for name, kind in SERVICES.items()
@@ -137,6 +143,7 @@ class Operator(Recorder):
         self.create_subscription(PolicyStatus, f"{policy_node}/status", self.reports.append, REPORT)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, REPORT)
         graph.executor.add_node(self)
+        graph.witnesses.append(self._testify)
 
     def call(self, name: str, **fields: Any) -> Any:
         """Calls a service of the policy node."""
@@ -144,6 +151,12 @@ class Operator(Recorder):
         self._graph.wait(client.service_is_ready, f"service {name}")
         self._graph.wait(self._introduced, "an answer of the policy node")
         return self._wait(client.call_async(SERVICES[name].Request(**fields)), f"answer of {name}")
+
+    def _testify(self) -> str:
+        if not self.reports:
+            return f"{self._policy_node} said nothing"
+        last = self.reports[-1]
+        return f"{self._policy_node} was in state {last.state} with reason {last.reason!r}"
 
     def _introduced(self) -> bool:
         """Whether the node has answered once: before both sides know each other an answer may be lost."""

@@ -48,6 +48,13 @@ def test_a_short_excursion_is_forgiven() -> None:
         assert feed(monitor, 0.0, start + 200, start + 300) == ""
 
 
+def test_time_without_measurements_is_no_time_away() -> None:
+    monitor = make()
+    assert feed(monitor, 0.0, 0, 100) == ""
+    assert feed(monitor, 0.2, 500, 520) == ""
+    assert "elbow" in feed(monitor, 0.2, 520, 800)
+
+
 def test_clearing_begins_anew() -> None:
     monitor = make()
     feed(monitor, 0.2, 0, 240)

@@ -133,6 +133,25 @@ def test_the_robot_does_what_the_chunks_say_and_stops_softly(
     assert (np.ptp(rest, axis=0) < STILL).all()
 
 
+@pytest.mark.usefixtures("_this_machine_only")
+def test_a_run_begins_once_the_controllers_are_there(tmp_path: Path) -> None:
+    with Graph(tmp_path) as graph:
+        graph.start("policy_node", policy="wave", command_output="action", autostart=True)
+        operator = Operator(graph, load("droid_franka"))
+        graph.wait(lambda: operator.ready, "an active policy node")
+        run = operator.run("wave")
+        missing = "panda_arm_controller/follow_joint_trajectory has no server: start the controller"
+        report = operator.await_report(lambda report: missing in report.reason, missing)
+        assert report.state == PolicyStatus.WAITING
+        waiting = len(operator.reports)
+        graph.start("sim_node", image_width=160, image_height=90, autostart=True)
+        operator.await_following()
+        states = {report.state for report in operator.reports[waiting:]}
+        assert states == {PolicyStatus.WAITING, PolicyStatus.FOLLOWING}
+        run.cancel()
+        assert run.result().outcome == RunPolicy.Result.CANCELED
+
+
 def test_a_rejection_stops_the_run_in_words(loop: Loop) -> None:
     with running(loop):
         loop.set_fault(reject_goals=True)

@@ -114,6 +114,16 @@ def into(way: float) -> np.ndarray:
     return table
 
 
+def await_lock(graph: Graph, operator: Operator) -> None:
+    """Until the node knows that somebody else has the arm."""
+    graph.wait(lambda: not operator.reset().success, "the lock")
+
+
+def await_unlocked(graph: Graph, operator: Operator) -> None:
+    """Until the node knows that nobody else has the arm."""
+    graph.wait(lambda: operator.reset().success, "the lock to go")
+
+
 def operator_of(graph: Graph, node: str) -> Operator:
     operator = Operator(graph, ROBOT, policy_node=node)
     operator.await_report(lambda report: True, f"a status of {node}")
@@ -123,13 +133,13 @@ def operator_of(graph: Graph, node: str) -> Operator:
 def test_a_run_waits_for_the_end_of_a_goal_of_somebody_else(graph: Graph, moveit: MoveIt) -> None:
     operator = operator_of(graph, "policy_node")
     goal = moveit.execute()
-    graph.spend(1.0)
+    await_lock(graph, operator)
     refused = operator.run("wave").result()
     assert refused.outcome == RunPolicy.Result.FAULT
     assert f"{ARM.name} executes a goal of somebody else" in refused.reason
     assert not operator.recording.commands
     moveit.cancel(goal)
-    graph.spend(1.0)
+    await_unlocked(graph, operator)
     run = operator.run("wave")
     operator.await_following()
     run.cancel()
@@ -150,7 +160,7 @@ def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -
     assert all(way.start_ns != stop.start_ns for way in operator.trajectories()[ARM.joints]), "likewise"
     assert not operator.reset().success
     moveit.cancel(goal)
-    graph.wait(lambda: operator.reset().success, "the lock to go")
+    await_unlocked(graph, operator)
     operator.await_following()
     run.cancel()
     run.result()
@@ -160,7 +170,7 @@ def test_a_run_may_take_the_arm(graph: Graph, moveit: MoveIt) -> None:
     operator = operator_of(graph, "taker")
     goal = moveit.execute()
     ended = goal.get_result_async()
-    graph.spend(1.0)
+    await_lock(graph, operator)
     run = operator.run("wave")
     graph.wait(ended.done, "the end of the goal of somebody else")
     assert ended.result().status == GoalStatus.STATUS_CANCELED

@@ -14,11 +14,11 @@ from dreamzero_ros.embodiment.schema import Controller, Embodiment
 from dreamzero_ros.ros.check.graph import full_name, names
 from dreamzero_ros.ros.check.listen import PROBE, Listener, command_topic
 from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
+from dreamzero_ros.ros.goal_watch import ACTIONS
 from dreamzero_ros.ros.interfaces import PolicyStatus
+from dreamzero_ros.ros.packages import apt_install
 from dreamzero_ros.ros.status import NAMES
 
-ACTIONS = {"joint_trajectory": "follow_joint_trajectory", "gripper_command": "gripper_cmd"}
-"""Action that a controller serves, by its type."""
 RESTING = (PolicyStatus.INACTIVE, PolicyStatus.IDLE)
 
 
@@ -40,7 +40,7 @@ def check_controller(node: Node, robot: Embodiment, controller: Controller, outp
         return passed(controller.name, f"{node.resolve_topic_name(topic)}: taken by {names(takers)}")
     if not by_topic and find_spec("control_msgs") is None:
         finding = "control_msgs is not installed, so no action can be used"
-        return failed(controller.name, finding, "apt install ros-$ROS_DISTRO-control-msgs")
+        return failed(controller.name, finding, apt_install("control_msgs"))
     if not by_topic and served:
         return passed(controller.name, f"{node.resolve_topic_name(action)}: served by {names(served)}")
     fix = "load and activate it: ros2 control list_controllers; or correct controllers in the robot file"
