@@ -4,18 +4,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from checkpoints import METADATA, RUN_CONFIG, SHARD_BYTES
 from torch import Tensor
 
 from dreamzero_ros.engine.config import TransformerConfig
+from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.model import WorldActionTransformer
+from dreamzero_ros.engine.weights import random_engine, save_checkpoint
 
 Vectors = dict[str, Tensor]
 
@@ -60,3 +64,29 @@ def transformer(
     model = WorldActionTransformer(transformer_config)
     model.load_state_dict(vectors("weights"))
     return model.eval()
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    """Return a tiny engine with metadata."""
+    made = random_engine("tiny", "cpu", torch.float32, seed=1)
+    return replace(made, metadata=METADATA, run_config=RUN_CONFIG)
+
+
+@pytest.fixture(scope="module")
+def pristine(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "pristine"
+    save_checkpoint(engine, folder)
+    return folder
+
+
+@pytest.fixture
+def folder(pristine: Path, tmp_path: Path) -> Path:
+    """A checkpoint to spoil."""
+    return Path(shutil.copytree(pristine, tmp_path / "checkpoint"))
+
+
+@pytest.fixture
+def sharded(engine: Engine, tmp_path: Path) -> Path:
+    save_checkpoint(engine, tmp_path / "sharded", SHARD_BYTES)
+    return tmp_path / "sharded"

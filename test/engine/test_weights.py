@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints in the layout of the reference release: written, read, and refused with a reason."""
+"""Checkpoints in the layout of the reference release: written, read, looked into."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from checkpoints import (
+    METADATA,
+    QUERY,
+    RUN_CONFIG,
+    SHARD_BYTES,
+    Tensors,
+    edit,
+    edit_json,
+    outputs,
+    refusal,
+    sizes_of,
+)
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from dreamzero_ros.engine.assembly import parts
 from dreamzero_ros.engine.checkpoint import CheckpointError
@@ -26,82 +35,10 @@ from dreamzero_ros.engine.weights import inspect_checkpoint, load_engine, random
 
 pytestmark = pytest.mark.cpu
 
-METADATA = {
-    "oxe_droid": {"statistics": {"state": {}, "action": {}}, "embodiment_tag": "oxe_droid"},
-    "yam": {"statistics": {"state": {}, "action": {}}, "embodiment_tag": "yam"},
-}
-RUN_CONFIG = {"relative_action": True, "relative_action_keys": ["joint_position"]}
-SHARD_BYTES = 1_000_000
-QUERY = "action_head.model.blocks.0.self_attn.q.weight"
-STACKED = "action_head.image_encoder.model.visual.transformer.0.attn.to_qkv.weight"
 ADAPTED = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k")
 ADAPTED += ("cross_attn.v", "cross_attn.o", "ffn.0", "ffn.2")
 TRAINED_WHOLE = ("state_encoder.", "action_encoder.", "action_decoder.")
 RANK, ALPHA = 4, 6.0
-
-Tensors = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def engine() -> Engine:
-    made = random_engine("tiny", "cpu", torch.float32, seed=1)
-    return replace(made, metadata=METADATA, run_config=RUN_CONFIG)
-
-
-@pytest.fixture(scope="module")
-def pristine(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints") / "pristine"
-    save_checkpoint(engine, folder)
-    return folder
-
-
-@pytest.fixture
-def folder(pristine: Path, tmp_path: Path) -> Path:
-    """A checkpoint to spoil."""
-    return Path(shutil.copytree(pristine, tmp_path / "checkpoint"))
-
-
-@pytest.fixture
-def sharded(engine: Engine, tmp_path: Path) -> Path:
-    save_checkpoint(engine, tmp_path / "sharded", SHARD_BYTES)
-    return tmp_path / "sharded"
-
-
-def outputs(engine: Engine) -> list[Tensor]:
-    """Run every module of an engine once."""
-    config = engine.config
-    generator = torch.Generator().manual_seed(0)
-    shape = (1, 1, config.canvas_height, config.canvas_width, 3)
-    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
-    state = torch.rand(1, 1, config.transformer.max_state_dim, generator=generator)
-    session = Session(engine, SamplerConfig(num_steps=2, dit_steps=2))
-    result = session.step(images, state, "pick up the cup")
-    return [result.actions, result.video, session.decode(result.video)]
-
-
-def edit(path: Path, change: Callable[[Tensors], None]) -> None:
-    """Change the tensors of a weight file."""
-    tensors = load_file(path)
-    change(tensors)
-    path.unlink()
-    save_file(tensors, path)
-
-
-def edit_json(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    content = json.loads(path.read_text())
-    change(content)
-    path.write_text(json.dumps(content))
-
-
-def sizes_of(content: dict[str, Any]) -> dict[str, Any]:
-    sizes: dict[str, Any] = content["action_head_cfg"]["config"]["diffusion_model_cfg"]
-    return sizes
-
-
-def refusal(folder: Path | str, **arguments: Any) -> str:
-    with pytest.raises(CheckpointError) as caught:
-        load_engine(folder, "cpu", torch.float32, **arguments)
-    return str(caught.value)
 
 
 # Round trips
@@ -325,22 +262,6 @@ def test_half_an_adapter_is_refused(adapted: tuple[Path, Tensors], pristine: Pat
     assert "1 adapters fit no weight: action_head.model.blocks.1.ffn.0.weight" in message
 
 
-# Refusals
-
-
-def test_a_name_that_is_neither_folder_nor_repository_is_refused(tmp_path: Path) -> None:
-    message = refusal(tmp_path / "no" / "such" / "folder")
-    assert "no folder of that name" in message
-    assert str(tmp_path) in message
-
-
-def test_a_hub_id_out_of_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    message = refusal("somebody/no-such-checkpoint")
-    assert "somebody/no-such-checkpoint" in message
-    assert "the hub does not give it" in message
-
-
 def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
     pristine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,102 +319,6 @@ def test_inspection_finds_the_base_of_adapters(adapted: tuple[Path, Tensors], pr
 def test_inspection_fetches_nothing() -> None:
     with pytest.raises(CheckpointError, match="hf download somebody/no-such-checkpoint"):
         inspect_checkpoint("somebody/no-such-checkpoint", torch.float32)
-
-
-@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    assert name in refusal(folder)
-
-
-def test_broken_json_is_named(folder: Path) -> None:
-    (folder / "config.json").write_text("{")
-    assert f"{folder / 'config.json'}: cannot be parsed" in refusal(folder)
-
-
-def test_json_of_another_kind_is_named(folder: Path) -> None:
-    (folder / "experiment_cfg" / "metadata.json").write_text("[]")
-    assert "metadata.json: expected a mapping, got list" in refusal(folder)
-
-
-def test_missing_tensors_are_named(folder: Path) -> None:
-    edit(folder / "model.safetensors", lambda tensors: tensors.pop(QUERY))
-    message = refusal(folder)
-    assert str(folder) in message
-    assert f"1 of {len(load_file(folder / 'model.safetensors')) + 1} tensors are missing: {QUERY};" in message
-
-
-def test_foreign_tensors_are_named(folder: Path) -> None:
-    edit(folder / "model.safetensors", lambda tensors: tensors.update(other=torch.zeros(1)))
-    assert "1 tensors are foreign: other;" in refusal(folder)
-
-
-@pytest.mark.parametrize("key", [QUERY, STACKED])
-def test_a_tensor_of_another_shape_is_named_with_both(folder: Path, key: str) -> None:
-    shape = list(load_file(folder / "model.safetensors")[key].shape)
-    edit(folder / "model.safetensors", lambda tensors: tensors.update({key: tensors[key][1:].clone()}))
-    message = refusal(folder)
-    assert f"{key} in model.safetensors (expected {shape}, got {[shape[0] - 1, *shape[1:]]})" in message
-
-
-def test_all_faults_are_told_at_once_and_long_lists_are_cut(folder: Path) -> None:
-    def spoil(tensors: Tensors) -> None:
-        for key in [key for key in tensors if key.startswith("action_head.vae.")]:
-            tensors["other." + key] = tensors.pop(key)
-        tensors[QUERY] = torch.zeros(1)
-
-    vae = sum(key.startswith("action_head.vae.") for key in load_file(folder / "model.safetensors"))
-    edit(folder / "model.safetensors", spoil)
-    message = refusal(folder)
-    assert f"and {vae - 3} more" in message
-    assert all(
-        part in message for part in ("are missing", "are foreign", "another shape", "fetch the files again")
-    )
-
-
-def test_a_truncated_file_is_named(folder: Path) -> None:
-    content = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(content[:-100])
-    message = refusal(folder)
-    assert f"{folder / 'model.safetensors'}: {len(content) - 100} bytes, truncated" in message
-
-
-def test_an_index_that_names_an_absent_shard_is_refused(sharded: Path) -> None:
-    (sharded / sorted(path.name for path in sharded.glob("*.safetensors"))[1]).unlink()
-    message = refusal(sharded)
-    assert "model.safetensors.index.json" in message
-    assert "1 are missing: model-00002-of-" in message
-
-
-def test_an_index_that_disagrees_with_a_shard_is_refused(sharded: Path) -> None:
-    first = sorted(sharded.glob("*.safetensors"))[0]
-    edit(first, lambda tensors: tensors.pop(QUERY))
-    assert f"{first}: differs from model.safetensors.index.json, missing {QUERY}" in refusal(sharded)
-
-
-def test_sizes_of_no_variant_are_named_with_the_nearest(folder: Path) -> None:
-    edit_json(folder / "config.json", lambda c: sizes_of(c).update(num_layers=3))
-    message = refusal(folder)
-    assert "nearest is tiny: num_layers expected 2, got 3" in message
-    assert "wan21_14b" in message
-
-
-def test_a_missing_size_is_named(folder: Path) -> None:
-    edit_json(folder / "config.json", lambda c: sizes_of(c).pop("ffn_dim"))
-    assert "diffusion_model_cfg has no ffn_dim" in refusal(folder)
-
-
-@pytest.mark.parametrize("level", ["action_head_cfg", "config", "diffusion_model_cfg"])
-def test_a_config_of_another_model_is_refused(folder: Path, level: str) -> None:
-    path = ["action_head_cfg", "config", "diffusion_model_cfg"]
-
-    def drop(content: dict[str, Any]) -> None:
-        for name in path[: path.index(level)]:
-            content = content[name]
-        content[level] = None
-
-    edit_json(folder / "config.json", drop)
-    assert "config.json: action_head_cfg.config" in refusal(folder)
 
 
 # Configuration and statistics

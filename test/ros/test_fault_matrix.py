@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def rest_ns(trajectory: Trajectory) -> int:
     return int(trajectory.points_ns[moving[-1] + 1]) if len(moving) else trajectory.start_ns
 
 
-class Fault:
+class Fault(ABC):
     """Something that goes wrong in a run of one of the nodes, and what the operator does about it."""
 
     node = "wave"
@@ -171,22 +172,22 @@ class Fault:
         self.stage = stage
         self.operator = stage.operators[self.node]
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027 - some happen by themselves
         """Makes it happen."""
 
+    @abstractmethod
     def known_ns(self, report: PolicyStatus) -> int:
         """When it could be known at the earliest, asked after it was reported [ns, ROS clock]."""
-        raise NotImplementedError
 
     def held_ns(self, report: PolicyStatus, known_ns: int) -> int:
         """When the command to hold was made [ns, ROS clock]."""
         self.stage.graph.wait(lambda: self.arm()[-1].start_ns >= known_ns, "the command to hold")
         return self.arm()[-1].start_ns
 
-    def undo(self) -> None:
+    def undo(self) -> None:  # noqa: B027 - of most nothing outlives it
         """Takes the cause away, where it would outlive the run."""
 
-    def end(self) -> None:
+    def end(self) -> None:  # noqa: B027 - some end by themselves
         """Takes the cause away, and does what the way back asks."""
 
     def arm(self) -> list[Trajectory]:

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A rollout on a made-up clock: a robot that sees and moves, and a policy that answers after a latency."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from dreamzero_ros.embodiment.frame import ActionChunk
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.motion.errors import MotionError
+from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.policy.rollout import Command, Request, Rollout
+from dreamzero_ros.policy.settings import RolloutSettings
+
+ROBOT = load("droid_franka")
+MS = 1_000_000
+SECOND = 1000 * MS
+START = 1_000 * SECOND
+PICTURE = np.zeros((180, 320, 3), np.uint8)
+HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.state_joints])
+
+
+class Bench:
+    """Feeds a rollout with images at 15 Hz and joint states at 100 Hz, and answers it after a latency."""
+
+    def __init__(
+        self, latency_s: float = 0.3, seen_s: float = 2.0, robot: Embodiment = ROBOT, **options: object
+    ) -> None:
+        self.robot = robot
+        self.buffer = ObservationBuffer(robot, max_age_s=0.3)
+        self.rollout = Rollout(self.robot, self.buffer, True, RolloutSettings(**options))
+        self.latency_s = latency_s
+        self.answer: Callable[[Request], ActionChunk] = self.drift
+        self.requests: list[Request] = []
+        self.commands: list[Command] = []
+        self.stops: list[Trajectory] = []
+        self.executing: Trajectory | None = None
+        self.cameras = [camera.name for camera in ROBOT.cameras]
+        self.speeds: list[float] = []
+        self.now_ns = START
+        self.run(seen_s)
+
+    def drift(self, request: Request) -> ActionChunk:
+        """All joints of the arm move slowly from where they were seen."""
+        ramp = np.linspace(0.01, 0.1, ROBOT.horizon)[:, None] * np.append(np.ones(7), 0.0)
+        targets = request.frame.positions + ramp * np.sign(-HOME + 1e-9)
+        return ActionChunk(request.frame.stamp_ns, ROBOT.dt_s, ROBOT.command_joints, targets)
+
+    def positions(self) -> np.ndarray:
+        return HOME if self.executing is None else self.executing.sample(self.now_ns)[0]
+
+    def fastest(self) -> float:
+        """Largest speed of any joint at this time [rad/s]."""
+        return float(np.abs(self.executing.sample(self.now_ns)[1]).max())
+
+    def run(self, seconds: float) -> None:
+        """Lets time pass in steps of 5 ms."""
+        for _ in range(round(seconds * 200)):
+            self.now_ns += 5 * MS
+            elapsed_ms = (self.now_ns - START) // MS
+            self.speeds.append(0.0 if self.executing is None else self.fastest())
+            if elapsed_ms % 10 == 0:
+                self.buffer.add_joint_state(self.now_ns, self.positions())
+            if elapsed_ms % 65 == 0:
+                for camera in self.cameras:
+                    self.buffer.add_image(camera, self.now_ns, PICTURE)
+            self.keep(self.rollout.watch(self.now_ns))
+            request = self.rollout.request(self.now_ns)
+            if request is not None:
+                self.requests.append(request)
+                self.due_ns = self.now_ns + round(self.latency_s * SECOND)
+            if self.requests and self.now_ns == self.due_ns:
+                self.deliver()
+
+    def deliver(self) -> None:
+        request = self.requests[-1]
+        try:
+            command = self.rollout.accept(request.serial, self.answer(request), self.now_ns)
+        except MotionError as error:
+            self.keep(self.rollout.refuse(request.serial, error, self.now_ns))
+            return
+        if command is not None:
+            self.commands.append(command)
+            self.executing = command.plan.trajectory
+
+    def keep(self, stop: Trajectory | None) -> None:
+        if stop is not None:
+            self.stops.append(stop)
+            self.executing = stop
