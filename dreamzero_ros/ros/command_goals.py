@@ -149,7 +149,24 @@ class GoalSender:
         self._on_end(goal_id == self._newest, response.status, response.result)
 
 
-class TrajectoryGoals:
+class GoalOutput:
+    """What outputs that command by goals have in common."""
+
+    holding = False
+    """Whether the controller or somebody else has ended the newest goal: it holds its joints."""
+    _sender: GoalSender
+
+    @property
+    def goal_ids(self) -> set[bytes]:
+        """Ids of the goals that are ours."""
+        return self._sender.goal_ids
+
+    def missing(self) -> str:
+        """Says in words that nobody serves the action, or nothing."""
+        return self._sender.missing()
+
+
+class TrajectoryGoals(GoalOutput):
     """Commands a joint_trajectory_controller by goals of its FollowJointTrajectory action.
 
     A newer goal makes the controller abort the one before, as it should.
@@ -164,22 +181,11 @@ class TrajectoryGoals:
     """
 
     def __init__(self, node: Node, controller: Controller, on_rejected: Callable[[str], None]) -> None:
-        self.holding = False
-        """Whether the controller has ended the newest goal by itself."""
         self._kind = control_actions(controller.name, "command_output:=topic").FollowJointTrajectory
         self._joints = controller.joints
         self._name = f"{controller.name}/follow_joint_trajectory"
         self._on_rejected = on_rejected
         self._sender = GoalSender(node, self._kind, self._name, on_rejected, self._take_end)
-
-    @property
-    def goal_ids(self) -> set[bytes]:
-        """Ids of the goals that are ours."""
-        return self._sender.goal_ids
-
-    def missing(self) -> str:
-        """Says in words that nobody serves the action, or nothing."""
-        return self._sender.missing()
 
     def send(self, trajectory: Trajectory) -> str:
         """Sends the share of the controller; returns why nobody takes it, or nothing."""
@@ -203,7 +209,7 @@ class TrajectoryGoals:
             self._on_rejected(f"{self._name} aborted ({words}): {FIXES.get(code, 'its log says more')}")
 
 
-class GripperGoals:
+class GripperGoals(GoalOutput):
     """Commands a gripper by goals of its GripperCommand action.
 
     Such a driver goes at its own speed to where it is told. It is told where the trajectory comes to rest
@@ -223,8 +229,6 @@ class GripperGoals:
     def __init__(
         self, node: Node, controller: Controller, limits: JointLimits, on_rejected: Callable[[str], None]
     ) -> None:
-        self.holding = False
-        """Whether somebody else has ended the newest goal."""
         instead = "a controller of type joint_trajectory in the robot file"
         self._kind = control_actions(controller.name, instead).GripperCommand
         self._node = node
@@ -237,15 +241,6 @@ class GripperGoals:
         self._way: Trajectory | None = None
         self._told: tuple[float, bool] | None = None
         self._timer = node.create_timer(LOOK_PERIOD_S, self._go_on)
-
-    @property
-    def goal_ids(self) -> set[bytes]:
-        """Ids of the goals that are ours."""
-        return self._sender.goal_ids
-
-    def missing(self) -> str:
-        """Says in words that nobody serves the action, or nothing."""
-        return self._sender.missing()
 
     def send(self, trajectory: Trajectory) -> str:
         """Goes by this trajectory from now on; returns why nobody takes a goal, or nothing."""
