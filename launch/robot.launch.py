@@ -11,8 +11,8 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
+from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.ros.processes import PATIENCE_S
-from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.sim.description import ROOT, describe
 
 PACKAGE = "dreamzero_ros"

@@ -44,7 +44,7 @@ THIRD_PARTY = {
     },
     "motion": {"numpy", "scipy"},
     "kinematics": {"numpy", "pinocchio", "scipy"},
-    "policy": {"numpy", "torch"},
+    "policy": {"numpy", "torch", "yaml"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
     "evaluation": {"numpy", "rosbags", "rich", "tqdm"},

@@ -16,6 +16,7 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
 from dreamzero_ros.policy.rollout import Rollout, State
 from dreamzero_ros.policy.validated import ValidatedPolicy
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
@@ -27,7 +28,6 @@ from dreamzero_ros.ros.messages import chunk_message, dream_messages, image_mess
 from dreamzero_ros.ros.moveit import StateValidity
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.paths import EndEffectorPaths
-from dreamzero_ros.ros.policy_settings import PolicyParameters, make_policy
 from dreamzero_ros.ros.run_action import Result, RunAction, Runner
 from dreamzero_ros.ros.status import LastCall, stages, status_message
 

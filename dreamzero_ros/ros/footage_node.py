@@ -10,11 +10,12 @@ from pathlib import Path
 from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image
 
+from dreamzero_ros.policy.parameters import setting
+from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.messages import image_message
-from dreamzero_ros.ros.parameters import declare, setting
+from dreamzero_ros.ros.parameters import declare
 from dreamzero_ros.ros.qos import SENSOR
-from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.sim.footage import Footage
 
 

@@ -5,38 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-Settings = TypeVar("Settings")
-
-
-def setting(
-    default: Any,
-    text: str,
-    *,
-    lowest: float | None = None,
-    highest: float | None = None,
-    choices: tuple[str, ...] = (),
-    live: bool = False,
-) -> Any:
-    """A field of a settings dataclass.
-
-    Args:
-        default: Value without an override; its type is the parameter's type.
-        text: Description with unit and reason, shown by `ros2 param describe`.
-        lowest: Smallest value, for numbers.
-        highest: Largest value, for numbers.
-        choices: The only values allowed, for words.
-        live: Whether it may change while the node runs.
-    """
-    metadata = {"text": text, "range": (lowest, highest), "choices": choices, "live": live}
-    if isinstance(default, list):
-        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+from dreamzero_ros.policy.parameters import Settings, default_of, require_choice
 
 
 def declare(node: Node, kind: type[Settings]) -> Settings:
@@ -47,9 +22,9 @@ def declare(node: Node, kind: type[Settings]) -> Settings:
     """
     values = {}
     for field in dataclasses.fields(kind):  # type: ignore[arg-type]
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()
+        default = default_of(field)
         value = node.declare_parameter(field.name, default, _descriptor(field, default)).value
-        _require_choice(field, value)
+        require_choice(field, value)
         values[field.name] = value
     return kind(**values)
 
@@ -69,7 +44,7 @@ def on_change(node: Node, current: Callable[[], Settings], take: Callable[[Setti
         changed = {entry.name: entry.value for entry in parameters if entry.name in fields}
         try:
             for name, value in changed.items():
-                _require_choice(fields[name], value)
+                require_choice(fields[name], value)
             if changed:
                 take(dataclasses.replace(settings, **changed))  # type: ignore[type-var]
         except ValueError as error:
@@ -77,12 +52,6 @@ def on_change(node: Node, current: Callable[[], Settings], take: Callable[[Setti
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(change)
-
-
-def _require_choice(field: dataclasses.Field, value: Any) -> None:
-    choices = field.metadata["choices"]
-    if choices and value not in choices:
-        raise ValueError(f"parameter {field.name}: got {value!r}, expected one of {', '.join(choices)}")
 
 
 def _descriptor(field: dataclasses.Field, default: Any) -> ParameterDescriptor:

@@ -7,12 +7,12 @@ import sys
 
 from diagnostic_msgs.msg import DiagnosticArray
 
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.control_loop import ControlLoop
 from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.interfaces import PolicyStatus
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.parameters import declare, on_change
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.run_action import RunAction
 from dreamzero_ros.ros.status import diagnostics, inactive_message

@@ -11,12 +11,13 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
+from dreamzero_ros.policy.parameters import setting
+from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.ros.description import TOPIC
 from dreamzero_ros.ros.lifecycle import ManagedNode, run_node
 from dreamzero_ros.ros.messages import image_message, joint_state_message
-from dreamzero_ros.ros.parameters import declare, on_change, setting
+from dreamzero_ros.ros.parameters import declare, on_change
 from dreamzero_ros.ros.qos import LATCHED, SENSOR
-from dreamzero_ros.ros.robot import RobotParameters
 from dreamzero_ros.ros.side_node import SideNode
 from dreamzero_ros.ros.sim_clock import SimClock
 from dreamzero_ros.ros.sim_controllers import GripperServer, TrajectoryServer, serve_controllers

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from dreamzero_ros.embodiment.load import embodiment_files, load
-from dreamzero_ros.ros.policy_settings import PolicyParameters
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.sim_node import SimParameters
 
 pytestmark = pytest.mark.ros

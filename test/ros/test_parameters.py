@@ -16,10 +16,10 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.footage_node import FootageParameters
 from dreamzero_ros.ros.isolation import free_domain
 from dreamzero_ros.ros.parameters import declare, on_change
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.sim_node import SimParameters
 
 pytestmark = pytest.mark.ros

@@ -16,11 +16,11 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from rich.console import Console
 
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.preflight import Preflight
 from dreamzero_ros.ros.check.rows import WIDTH, Report
 from dreamzero_ros.ros.check.simulation import simulation
 from dreamzero_ros.ros.parameters import declare
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 """Exit codes; 0 says that nothing failed."""

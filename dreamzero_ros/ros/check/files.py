@@ -13,8 +13,8 @@ from dreamzero_ros.engine.checkpoint import CheckpointError, first
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.weights import inspect_checkpoint, meta_engine
 from dreamzero_ros.policy.dreamzero import statistics_for
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 
 def check_robot(parameters: PolicyParameters) -> tuple[Embodiment | None, list[Row]]:

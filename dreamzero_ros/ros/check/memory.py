@@ -7,8 +7,8 @@ import torch
 
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.memory import needed_memory
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 WORKSPACE_SHARE = 0.1
 """Share of weights and caches that should be free beyond them, for what is in between in a call."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.cameras import check_camera, check_together
 from dreamzero_ros.ros.check.controllers import check_commanders, check_controller, check_policy_node
 from dreamzero_ros.ros.check.files import check_checkpoint, check_robot
@@ -20,7 +21,6 @@ from dreamzero_ros.ros.check.listen import Listener, spinning, wait
 from dreamzero_ros.ros.check.memory import check_device
 from dreamzero_ros.ros.check.rows import Report, failed, skipped
 from dreamzero_ros.ros.check.simulation import Simulation, trial
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 DISCOVERY_S = 3.0
 """Longest wait until a running robot is heard [s]."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.isolation import free_domain, graph_environment
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 from dreamzero_ros.ros.processes import Processes
 
 NODE = "sim_node"

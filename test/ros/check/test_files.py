@@ -12,9 +12,9 @@ import torch
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.normalize import FieldStatistics, stand_in_statistics
 from dreamzero_ros.engine.weights import random_engine, save_checkpoint
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.files import check_checkpoint, check_robot
 from dreamzero_ros.ros.check.rows import Result
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 pytestmark = pytest.mark.ros
 

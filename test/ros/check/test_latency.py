@@ -11,9 +11,9 @@ import pytest
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.latency import CHUNKS, check_policy, judge
 from dreamzero_ros.ros.check.rows import Result
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 pytestmark = pytest.mark.ros
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from dreamzero_ros.engine.weights import meta_engine
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.memory import check_device
 from dreamzero_ros.ros.check.rows import Result
-from dreamzero_ros.ros.policy_settings import PolicyParameters
 
 pytestmark = pytest.mark.ros
 

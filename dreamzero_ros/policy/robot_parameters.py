@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.schema import Embodiment
-from dreamzero_ros.ros.parameters import setting
+from dreamzero_ros.policy.parameters import setting
 
 
 @dataclass(frozen=True)

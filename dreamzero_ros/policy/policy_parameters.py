@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import torch
 
@@ -15,13 +16,13 @@ from dreamzero_ros.engine.weights import load_engine, random_engine
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.delayed import DelayedPolicy
 from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
+from dreamzero_ros.policy.motion_parameters import MotionParameters
+from dreamzero_ros.policy.parameters import setting
+from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.policy.stand_ins import HoldPolicy, ReplayPolicy
 from dreamzero_ros.policy.wave import WavePolicy
-from dreamzero_ros.ros.motion_settings import MotionParameters
-from dreamzero_ros.ros.parameters import setting
-from dreamzero_ros.ros.robot import RobotParameters
 
-DYNAMIC = "dynamic"
+DYNAMIC: Final = "dynamic"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,16 @@ from numpy.typing import NDArray
 from dreamzero_ros.embodiment.layout import joint_actions
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.plan import Settings as MotionSettings
-from dreamzero_ros.policy.settings import RolloutSettings
-from dreamzero_ros.ros.parameters import setting
+from dreamzero_ros.motion.settings import OnRate
+from dreamzero_ros.policy.parameters import setting
+from dreamzero_ros.policy.settings import Mode, RolloutSettings
 
 
 @dataclass(frozen=True)
 class MotionParameters:
     """From a chunk to commands; most may change while the node runs."""
 
-    mode: str = setting(
+    mode: Mode = setting(
         "asynchronous",
         "asynchronous looks again while a chunk is executed; blocking executes, rests, looks, waits.",
         choices=("asynchronous", "blocking"),
@@ -54,20 +56,20 @@ class MotionParameters:
         highest=3.2,
         live=True,
     )
-    on_position_limit: str = setting(
+    on_position_limit: Literal["clamp", "refuse"] = setting(
         "clamp",
         "When a chunk leaves a position limit: keep it within (clamp), or hold and ask again (refuse).",
         choices=("clamp", "refuse"),
         live=True,
     )
-    on_velocity_limit: str = setting(
+    on_velocity_limit: OnRate = setting(
         "clamp",
         "When a chunk is too fast: follow it as fast as allowed (clamp), slow down all of it (slow_down), or "
         "hold and ask again (refuse).",
         choices=("clamp", "slow_down", "refuse"),
         live=True,
     )
-    on_acceleration_limit: str = setting(
+    on_acceleration_limit: OnRate = setting(
         "clamp",
         "When a chunk is too sudden: as on_velocity_limit.",
         choices=("clamp", "slow_down", "refuse"),
@@ -115,7 +117,7 @@ class MotionParameters:
     def rollout(self, embodiment: Embodiment) -> RolloutSettings:
         """The settings of a run."""
         return RolloutSettings(
-            mode=self.mode,  # type: ignore[arg-type]
+            mode=self.mode,
             dry_run=self.dry_run,
             latency_quantile=self.latency_quantile,
             margin_steps=self.margin_steps,
