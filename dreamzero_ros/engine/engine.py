@@ -30,6 +30,8 @@ class Engine:
     dtype: torch.dtype
     source: str
     """Where the weights come from, for people: a folder, a hub id, or that they are random."""
+    trained: bool = True
+    """Whether the weights were trained, so that statistics of the training are needed to use them."""
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     """Sampler for which the checkpoint was trained."""
     metadata: Mapping[str, Any] | None = None

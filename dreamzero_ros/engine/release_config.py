@@ -82,7 +82,7 @@ def read_lora_alpha(path: Path, content: Mapping[str, Any]) -> float:
     if "lora_alpha" not in head:
         raise CheckpointError(
             f"{path}: action_head_cfg.config.lora_alpha is missing, so the scale of the adapters is unknown; "
-            f"pass lora_alpha (the reference release trains with 4)"
+            "set lora_alpha (the reference release trains with 4)"
         )
     return float(head["lora_alpha"])
 

@@ -115,12 +115,13 @@ def random_engine(variant_name: str, device: str | torch.device, dtype: torch.dt
         slots = Slots(module)
         for name, shape in slots.shapes().items():
             slots.put(name, _random(name, shape, generator).to(dtype))
-    return replace(engine, source=f"random weights, seed {seed}")
+    return replace(engine, source=f"random weights, seed {seed}", trained=False)
 
 
 def meta_engine(variant_name: str) -> Engine:
     """Return an engine whose parameters have names and shapes but no memory."""
-    return empty_engine(variant(variant_name), load_tokenizer(BYTES), torch.device("meta"), torch.bfloat16)
+    engine = empty_engine(variant(variant_name), load_tokenizer(BYTES), torch.device("meta"), torch.bfloat16)
+    return replace(engine, trained=False)
 
 
 def save_checkpoint(engine: Engine, folder: str | Path, shard_bytes: int = SHARD_BYTES) -> None:

@@ -145,6 +145,6 @@ def statistics_for(engine: Engine, embodiment: Embodiment) -> Statistics:
         )
     if embodiment.statistics is not None:
         return load_statistics(embodiment, embodiment.statistics)
-    if engine.metadata is not None:
-        return load_statistics(embodiment, {embodiment.tag: engine.require_tag(embodiment.tag)})
-    return stand_in_statistics(embodiment)
+    if engine.metadata is None and not engine.trained:
+        return stand_in_statistics(embodiment)
+    return load_statistics(embodiment, {embodiment.tag: engine.require_tag(embodiment.tag)})

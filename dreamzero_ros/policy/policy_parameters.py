@@ -42,6 +42,12 @@ class PolicyParameters(MotionParameters, RobotParameters):
     base_checkpoint: str = setting(
         "", "For a checkpoint that holds adapters only: the weights that they were trained on, likewise."
     )
+    lora_alpha: float = setting(
+        0.0,
+        "For adapters whose config.json does not say it: the alpha that they were trained with; 0: it does.",
+        lowest=0.0,
+        highest=1024.0,
+    )
     random_weights: str = setting(
         "", "Instead of a checkpoint: variant with random weights (tiny, wan22_5b, wan21_14b), for trials."
     )
@@ -124,8 +130,8 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
     _require_device(parameters.device)
     dtype = getattr(torch, parameters.dtype)
     if parameters.checkpoint:
-        base = parameters.base_checkpoint or None
-        engine = load_engine(parameters.checkpoint, parameters.device, dtype, base)
+        base, alpha = parameters.base_checkpoint or None, parameters.lora_alpha or None
+        engine = load_engine(parameters.checkpoint, parameters.device, dtype, base, alpha)
     else:
         engine = random_engine(parameters.random_weights, parameters.device, dtype)
     sampler = dataclasses.replace(

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 import torch
 from checkpoints import (
+    ADAPTED,
+    ALPHA,
     METADATA,
     QUERY,
     RUN_CONFIG,
     SHARD_BYTES,
     Tensors,
+    adapt,
+    adapters,
     edit,
     edit_json,
     outputs,
@@ -34,11 +38,6 @@ from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.weights import inspect_checkpoint, load_engine, random_engine, save_checkpoint
 
 pytestmark = pytest.mark.cpu
-
-ADAPTED = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k")
-ADAPTED += ("cross_attn.v", "cross_attn.o", "ffn.0", "ffn.2")
-TRAINED_WHOLE = ("state_encoder.", "action_encoder.", "action_decoder.")
-RANK, ALPHA = 4, 6.0
 
 
 # Round trips
@@ -176,32 +175,10 @@ def test_the_prompt_the_images_and_the_state_reach_the_actions() -> None:
 # Adapters
 
 
-def adapters(weights: Tensors) -> tuple[Tensors, Tensors]:
-    """Train some: what an adapter-only checkpoint holds, and the weights that it means."""
-    generator = torch.Generator().manual_seed(5)
-    stored, merged = {}, dict(weights)
-    for key, weight in weights.items():
-        name = key.removeprefix("action_head.model.")
-        wrapped = f"action_head.model.base_model.model.{name}"
-        if name.startswith(TRAINED_WHOLE):
-            stored[wrapped] = merged[key] = weight + 0.1
-        elif name.startswith("blocks.") and name.endswith(tuple(f"{layer}.weight" for layer in ADAPTED)):
-            a = torch.randn(RANK, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
-            b = torch.randn(weight.shape[0], RANK, generator=generator)
-            stored[wrapped.replace(".weight", ".lora_A.default.weight")] = a
-            stored[wrapped.replace(".weight", ".lora_B.default.weight")] = b
-            merged[key] = weight + (ALPHA / RANK) * (b @ a)
-    return stored, merged
-
-
 @pytest.fixture
 def adapted(folder: Path) -> tuple[Path, Tensors]:
     """A checkpoint of adapters only, and the weights that it means on top of the pristine one."""
-    stored, merged = adapters(load_file(folder / "model.safetensors"))
-    (folder / "model.safetensors").unlink()
-    save_file(stored, folder / "model.safetensors")
-    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].update(lora_alpha=ALPHA))
-    return folder, merged
+    return folder, adapt(folder)
 
 
 def assert_weights(engine: Engine, expected: Tensors, tmp_path: Path) -> None:

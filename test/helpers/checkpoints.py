@@ -27,6 +27,10 @@ RUN_CONFIG = {"relative_action": True, "relative_action_keys": ["joint_position"
 SHARD_BYTES = 1_000_000
 QUERY = "action_head.model.blocks.0.self_attn.q.weight"
 STACKED = "action_head.image_encoder.model.visual.transformer.0.attn.to_qkv.weight"
+ADAPTED = ("self_attn.q", "self_attn.k", "self_attn.v", "self_attn.o", "cross_attn.q", "cross_attn.k")
+ADAPTED += ("cross_attn.v", "cross_attn.o", "ffn.0", "ffn.2")
+TRAINED_WHOLE = ("state_encoder.", "action_encoder.", "action_decoder.")
+RANK, ALPHA = 4, 6.0
 
 Tensors = dict[str, Tensor]
 
@@ -66,3 +70,30 @@ def refusal(folder: Path | str, **arguments: Any) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_engine(folder, "cpu", torch.float32, **arguments)
     return str(caught.value)
+
+
+def adapters(weights: Tensors) -> tuple[Tensors, Tensors]:
+    """Train some: what an adapter-only checkpoint holds, and the weights that it means."""
+    generator = torch.Generator().manual_seed(5)
+    stored, merged = {}, dict(weights)
+    for key, weight in weights.items():
+        name = key.removeprefix("action_head.model.")
+        wrapped = f"action_head.model.base_model.model.{name}"
+        if name.startswith(TRAINED_WHOLE):
+            stored[wrapped] = merged[key] = weight + 0.1
+        elif name.startswith("blocks.") and name.endswith(tuple(f"{layer}.weight" for layer in ADAPTED)):
+            a = torch.randn(RANK, weight.shape[1], generator=generator) / weight.shape[1] ** 0.5
+            b = torch.randn(weight.shape[0], RANK, generator=generator)
+            stored[wrapped.replace(".weight", ".lora_A.default.weight")] = a
+            stored[wrapped.replace(".weight", ".lora_B.default.weight")] = b
+            merged[key] = weight + (ALPHA / RANK) * (b @ a)
+    return stored, merged
+
+
+def adapt(folder: Path) -> Tensors:
+    """Make a checkpoint one of adapters only; returns the weights that it means on top of what it was."""
+    stored, merged = adapters(load_file(folder / "model.safetensors"))
+    (folder / "model.safetensors").unlink()
+    save_file(stored, folder / "model.safetensors")
+    edit_json(folder / "config.json", lambda c: c["action_head_cfg"]["config"].update(lora_alpha=ALPHA))
+    return merged

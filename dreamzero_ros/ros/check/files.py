@@ -61,8 +61,8 @@ def _engine(parameters: PolicyParameters) -> tuple[Engine, Row]:
     if parameters.random_weights:
         engine = meta_engine(parameters.random_weights)
         return engine, passed("checkpoint", f"{engine.config.name} with random weights: a trial, not skill")
-    base = parameters.base_checkpoint or None
-    engine = inspect_checkpoint(parameters.checkpoint, getattr(torch, parameters.dtype), base)
+    base, alpha = parameters.base_checkpoint or None, parameters.lora_alpha or None
+    engine = inspect_checkpoint(parameters.checkpoint, getattr(torch, parameters.dtype), base, alpha)
     finding = f"{engine.source}: {engine.config.name}, every tensor is there with its shape"
     return engine, passed("checkpoint", finding)
 
@@ -73,7 +73,7 @@ def _check_statistics(engine: Engine, robot: Embodiment) -> list[Row]:
         statistics = statistics_for(engine, robot)
     except (CheckpointError, ValueError) as error:
         return [failed_with(what, error, "use a checkpoint that was trained for this robot")]
-    if robot.statistics is None and engine.metadata is None:
+    if robot.statistics is None and not engine.trained:
         return [passed(what, "none in random weights: made of the joint limits")]
     doubts = range_doubts(robot, statistics)
     source = robot.statistics or "the checkpoint"
