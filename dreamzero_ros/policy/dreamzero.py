@@ -21,9 +21,9 @@ from dreamzero_ros.embodiment.prompts import prompt
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.pixels import fit_view, stitch
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.canvas import canvas_of
 
 WARM_UP_CALLS = 3
 """One that begins a window and two that go on in it: every shape of a call has been seen after them."""
@@ -98,10 +98,13 @@ class DreamZeroPolicy(Policy):
 
     def prepare(self, frame: Frame) -> tuple[torch.Tensor, torch.Tensor, str]:
         """What the session is given: canvases (T, H, W, 3) uint8, state (1, max_state_dim), prompt."""
-        size = self._engine.config.transformer.max_state_dim
+        config = self._engine.config
+        size = config.transformer.max_state_dim
         state = normalise_state(self._embodiment, self._statistics, frame.positions, size)
         text = prompt(self._embodiment.tag, frame.instruction)
-        return self._canvas(frame), torch.from_numpy(state).float(), text
+        view = config.view_height, config.view_width
+        canvas = canvas_of(self._embodiment, frame.images, view, self._engine.device)
+        return canvas, torch.from_numpy(state).float(), text
 
     def imagined(self) -> NDArray[np.uint8] | None:
         """(T, H, W, 3) RGB: the images dreamed for the time of the last chunk, equally spaced.
@@ -112,22 +115,6 @@ class DreamZeroPolicy(Policy):
             return None
         video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0, 1:].cpu().numpy()
         return video
-
-    def _canvas(self, frame: Frame) -> torch.Tensor:
-        """(T, H, W, 3) uint8 on the engine's device."""
-        config = self._engine.config
-        views = torch.stack(
-            [
-                fit_view(
-                    torch.from_numpy(frame.images[camera.name]).to(self._engine.device),
-                    config.view_height,
-                    config.view_width,
-                )
-                for camera in self._embodiment.cameras
-            ],
-            dim=1,
-        )  # (T, V, h, w, 3)
-        return stitch(views, self._embodiment.cells, self._embodiment.canvas)
 
 
 def statistics_for(engine: Engine, embodiment: Embodiment) -> Statistics:

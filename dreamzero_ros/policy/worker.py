@@ -33,6 +33,12 @@ class Dream:
     video: NDArray[np.uint8]
     """(T, H, W, 3) RGB, equally spaced up to the last target of the chunk."""
 
+    def times_ns(self) -> list[int]:
+        """(T,) time for which each image was dreamed [ns, ROS clock]."""
+        count = len(self.video)
+        step_ns = round(self.chunk.dt_s * len(self.chunk.targets) / count * 1e9)
+        return [self.chunk.stamp_ns + (index + 1) * step_ns for index in range(count)]
+
 
 class PolicyWorker:
     """Owns the thread; the policy is called from it alone.

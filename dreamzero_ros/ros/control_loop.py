@@ -18,6 +18,7 @@ from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
 from dreamzero_ros.policy.rollout import Rollout, State
+from dreamzero_ros.policy.stages import stages
 from dreamzero_ros.policy.validated import ValidatedPolicy
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
 from dreamzero_ros.ros import qos
@@ -29,7 +30,7 @@ from dreamzero_ros.ros.moveit import StateValidity
 from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.paths import EndEffectorPaths
 from dreamzero_ros.ros.run_action import Result, RunAction, Runner
-from dreamzero_ros.ros.status import LastCall, stages, status_message
+from dreamzero_ros.ros.status import LastCall, status_message
 
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""

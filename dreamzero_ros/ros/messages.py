@@ -99,11 +99,9 @@ def image_message(image: NDArray[np.uint8], at_ns: int, frame_id: str) -> Image:
 
 def dream_messages(dream: Dream) -> list[Image]:
     """The images of a dream, each stamped with the time for which it was dreamed."""
-    chunk, count = dream.chunk, len(dream.video)
-    step_ns = round(chunk.dt_s * len(chunk.targets) / count * NS_PER_S)
     return [
-        image_message(image, chunk.stamp_ns + (index + 1) * step_ns, "imagined")
-        for index, image in enumerate(dream.video)
+        image_message(image, at_ns, "imagined")
+        for image, at_ns in zip(dream.video, dream.times_ns(), strict=True)
     ]
 
 

@@ -7,26 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
-from dreamzero_ros.observation.buffer import JOINT_STATES, ObservationBuffer
-from dreamzero_ros.observation.decode import (
-    Converter,
-    ObservationError,
-    decode_image,
-    fit,
-    joint_positions,
-    stamp_ns,
-)
+from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.observation.decode import Converter, joint_positions, stamp_ns
+from dreamzero_ros.observation.intake import Intake, Notes, read_view
 from dreamzero_ros.ros.qos import SENSOR
 from dreamzero_ros.ros.side_node import SideNode
-
-Notes = dict[str, str]
-"""By stream: what is wrong with its messages, in words. An entry goes with the next good message."""
 
 
 class JointStateIntake:
@@ -34,9 +23,8 @@ class JointStateIntake:
 
     def __init__(self, node: Node, embodiment: Embodiment, buffer: ObservationBuffer, notes: Notes) -> None:
         self._node = node
-        self._notes = notes
         self._embodiment = embodiment
-        self._buffer = buffer
+        self._intake = Intake(buffer, notes)
         self._subscription = node.create_subscription(JointState, "joint_states", self._take, SENSOR)
 
     def close(self) -> None:
@@ -44,13 +32,8 @@ class JointStateIntake:
         self._node.destroy_subscription(self._subscription)
 
     def _take(self, message: JointState) -> None:
-        try:
-            positions = joint_positions(message, self._embodiment.state_joints, self._subscription.topic_name)
-        except ObservationError as error:
-            self._notes[JOINT_STATES] = str(error)
-            return
-        self._buffer.add_joint_state(stamp_ns(message), positions)
-        self._notes.pop(JOINT_STATES, None)
+        joints, topic = self._embodiment.state_joints, self._subscription.topic_name
+        self._intake.joint_state(stamp_ns(message), lambda: joint_positions(message, joints, topic))
 
 
 class CameraIntake:
@@ -74,8 +57,7 @@ class CameraIntake:
         notes: Notes,
         on_image: Callable[[], None],
     ) -> None:
-        self._buffer = buffer
-        self._notes = notes
+        self._intake = Intake(buffer, notes)
         self._on_image = on_image
         self._converter = _cv_bridge()
         self._log = owner.get_logger()
@@ -92,25 +74,18 @@ class CameraIntake:
         self._node.close()
 
     def _take(self, camera: Camera, topic: str, message: Any) -> None:
-        try:
-            image = decode_image(message, topic, self._converter)
-        except ObservationError as error:
-            self._notes[camera.name] = str(error)
+        view = self._intake.image(
+            camera, stamp_ns(message), lambda: read_view(message, topic, camera, self._converter)
+        )
+        if view is None:
             return
-        self._state_resize(camera, topic, image)
-        fitted = fit(image, camera.width, camera.height, camera.fit)
-        self._buffer.add_image(camera.name, stamp_ns(message), fitted)
-        self._notes.pop(camera.name, None)
+        self._state_resize(camera, topic, view.resizing(camera))
         self._on_image()
 
-    def _state_resize(self, camera: Camera, topic: str, image: NDArray[np.uint8]) -> None:
-        height, width, _ = image.shape
-        if (width, height) != (camera.width, camera.height) and camera.name not in self._resized:
+    def _state_resize(self, camera: Camera, topic: str, words: str) -> None:
+        if words and camera.name not in self._resized:
             self._resized.add(camera.name)
-            self._log.info(
-                f"{topic}: images of {width}x{height} are brought to "
-                f"{camera.width}x{camera.height} ({camera.fit})"
-            )
+            self._log.info(f"{topic}: {words}")
 
 
 def _cv_bridge() -> Converter | None:

@@ -35,12 +35,6 @@ class LastCall:
     computed_steps: int = 0
 
 
-def stages(asked_age_s: float, policy_s: Mapping[str, float], total_s: float) -> dict[str, float]:
-    """Where the time from capture to command went [s]: to the request, in the policy, and back."""
-    rest_s = total_s - asked_age_s - sum(policy_s.values())
-    return {"capture": asked_age_s, **policy_s, "command": rest_s}
-
-
 def status_message(
     rollout: Rollout, buffer: ObservationBuffer, last: LastCall, embodiment: str, policy: str, now_ns: int
 ) -> PolicyStatus:

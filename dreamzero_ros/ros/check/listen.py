@@ -20,10 +20,11 @@ from trajectory_msgs.msg import JointTrajectory
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.observation.intake import Notes
 from dreamzero_ros.ros.check.samples import Samples
 from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.interfaces import PolicyStatus
-from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake, Notes
+from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.qos import COMMAND, REPORT, SENSOR
 from dreamzero_ros.ros.side_node import SideNode
 
