@@ -11,14 +11,14 @@ those of the ROS distribution that recorded it.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, chain
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rosbags.interfaces import Connection, MessageDefinition, MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
@@ -42,6 +42,7 @@ REPAIRS = {
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 
 _Raw = tuple[Connection, int, bytes]
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,19 +116,40 @@ class Bag:
         """Closes all files."""
         self.close()
 
-    def messages(self, topics: Collection[str]) -> Iterator[Logged]:
+    def messages(
+        self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
+    ) -> Iterator[Logged]:
         """The messages of some topics in the order of their log times; of equal ones, as they were written.
 
-        Memory does not grow with the length of the bag.
+        Memory does not grow with the length of the bag, and what was logged earlier or later is not read.
 
         Args:
             topics: Full names; those that the bag lacks have no messages.
+            start_ns: Log time of the first message wanted [ns]; None: from the begin.
+            stop_ns: Log time from which on none is wanted [ns]; None: to the end.
 
         Raises:
             BagError: A part of the bag is damaged; the text says up to when it was read.
         """
+        return self._read(topics, start_ns, stop_ns, self._decoded)
+
+    def log_times(self, topics: Collection[str]) -> Iterator[tuple[str, int]]:
+        """Topic and log time [ns] of the messages of some topics, in order; none is decoded.
+
+        Raises:
+            BagError: As `messages`.
+        """
+        return self._read(topics, None, None, lambda connection, log_ns, _: (connection.topic, log_ns))
+
+    def _read(
+        self,
+        topics: Collection[str],
+        start_ns: int | None,
+        stop_ns: int | None,
+        make: Callable[[Connection, int, bytes], _Made],
+    ) -> Iterator[_Made]:
         raw = chain.from_iterable(
-            reader.messages(wanted)
+            reader.messages(wanted, start_ns, stop_ns)
             for reader in self._readers
             if (wanted := [connection for connection in reader.connections if connection.topic in topics])
         )
@@ -136,9 +158,7 @@ class Bag:
         while True:
             try:
                 connection, log_ns, data = next(messages)
-                if data[:4] == _ZSTD_MAGIC:
-                    raise self._compressed(connection.topic)
-                message = _decode(connection, data)
+                made = make(connection, log_ns, data)
             except StopIteration:
                 return
             except BagError:
@@ -147,7 +167,12 @@ class Bag:
                 read_s = (last_ns - self.start_ns) / 1e9
                 raise self._damage(f"{_words(error)} after {read_s:.1f} s") from error
             last_ns = log_ns
-            yield Logged(topic=connection.topic, log_ns=log_ns, message=message)
+            yield made
+
+    def _decoded(self, connection: Connection, log_ns: int, data: bytes) -> Logged:
+        if data[:4] == _ZSTD_MAGIC:
+            raise self._compressed(connection.topic)
+        return Logged(topic=connection.topic, log_ns=log_ns, message=_decode(connection, data))
 
     def _open(self, file: Path) -> Reader:
         try:
