@@ -23,7 +23,7 @@ ALLOWED = {
     "policy": {"embodiment", "engine", "motion", "observation"},
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
-    "evaluation": {"embodiment", "motion", "observation", "policy"},
+    "evaluation": {"embodiment", "kinematics", "motion", "observation", "policy"},
     "ros": {"embodiment", "engine", "kinematics", "motion", "observation", "policy", "sim"},
 }
 """Folder -> folders that it may import besides itself."""
@@ -47,7 +47,7 @@ THIRD_PARTY = {
     "policy": {"numpy", "torch", "yaml"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
-    "evaluation": {"numpy", "rosbags", "rich", "tqdm"},
+    "evaluation": {"numpy", "scipy", "rosbags", "rich", "tqdm", "jinja2", "markupsafe"},
 }
 """Folder -> packages that it may import; `ros` may import all of them and ROS."""
 
