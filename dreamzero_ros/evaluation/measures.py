@@ -111,7 +111,7 @@ def measure(episode: Episode) -> Measures:
         dreamed=dreamed,
         stages_s=calls.stages_s,
         tallies=Tallies(sums=sums, values=dict(_values(calls, groups))),
-        worst=_worst(episode, errors[POLICY], groups),
+        worst=_worst(episode),
     )
 
 
@@ -238,14 +238,23 @@ def _left_out(calls: Calls) -> Iterator[str]:
         yield f"{equal.sum()} dreamed images are left out of PSNR: they equal the recorded ones"
 
 
-def _worst(episode: Episode, errors: Floats, groups: Mapping[str, Mask]) -> tuple[Moment, ...]:
-    if not groups:
-        return ()
-    chosen = errors[..., next(iter(groups.values()))]
-    pairs = _sums(chosen**2, np.isfinite(chosen), (1, 2))
-    rmse, known = np.sqrt(quotient(pairs[:, 0], pairs[:, 1])), np.flatnonzero(pairs[:, 1])
+def call_errors(episode: Episode) -> Floats:
+    """(K,) root mean square error of each chunk over its targets and the joints of the first unit.
+
+    That is [rad], or, by `SUFFIXES`, what the robot has instead; NaN where nothing can be compared.
+    """
+    groups = joint_groups(episode.joints, episode.grippers, episode.units)
+    mask = next(iter(groups.values()), np.zeros(len(episode.joints), bool))
+    errors = (episode.calls.targets - episode.calls.recorded)[..., mask]
+    pairs = _sums(errors**2, np.isfinite(errors), (1, 2))
+    return np.sqrt(quotient(pairs[:, 0], pairs[:, 1]))
+
+
+def _worst(episode: Episode) -> tuple[Moment, ...]:
+    rmse = call_errors(episode)
+    known = np.flatnonzero(np.isfinite(rmse))
     at_s = (episode.calls.captured_ns - episode.start_ns) / 1e9
-    horizon_s = episode.dt_s * errors.shape[1]
+    horizon_s = episode.dt_s * episode.calls.targets.shape[1]
     taken: list[int] = []
     for call in known[np.argsort(-rmse[known], kind="stable")].tolist():
         if len(taken) < WORST and all(abs(at_s[call] - at_s[other]) >= horizon_s for other in taken):
