@@ -189,7 +189,7 @@ _SHARES = {
 }
 _COUNTS = {
     "limit_hits": Metric(
-        unit="per chunk",
+        unit="/chunk",
         better="lower",
         text="Limits of position, velocity or acceleration that shape the trajectory of a chunk, on average.",
     ),

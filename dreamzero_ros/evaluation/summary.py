@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from dreamzero_ros.evaluation.metrics import (
 )
 from dreamzero_ros.evaluation.statistics import interval, percentile, quotient, value, values
 
+FILE = "report.json"
 VERSION = 1
 """Of the content."""
 
@@ -69,6 +72,36 @@ def summarise(
     }
     plain: dict[str, Any] = _plain(content)
     return plain
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Writes report.json.
+
+    Raises:
+        OSError: It cannot be written; no partial file is left under the final name.
+    """
+    unfinished = folder / f"{FILE}.part"
+    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(folder / FILE)
+
+
+def read_summary(folder: Path) -> dict[str, Any]:
+    """Reads what `write_summary` has written.
+
+    Raises:
+        ValueError: The folder holds no report, or one of another version.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path}: expected the report of an evaluation, got {error}") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if version != VERSION:
+        raise ValueError(f"{path}: expected version {VERSION}, got {version}; evaluate the bags again")
+    found: dict[str, Any] = content
+    return found
 
 
 def _check(episodes: _Named) -> None:
