@@ -128,12 +128,13 @@ class ObservationBuffer:
         self.max_age_s = max_age_s
         """Oldest that the newest item of a stream may be when a frame is asked for [s]; may be changed."""
         self._offsets_ns = [round(step * embodiment.dt_s * _NS) for step in embodiment.image_offsets_steps]
-        span_ns = round(SLACK_S * _NS) - self._offsets_ns[0]
+        self.span_ns = round(SLACK_S * _NS) - self._offsets_ns[0]
+        """How far back everything is kept [ns]."""
         self._cameras: dict[str, _Stream[NDArray[np.uint8]]] = {
-            camera.name: _Stream(span_ns) for camera in embodiment.cameras
+            camera.name: _Stream(self.span_ns) for camera in embodiment.cameras
         }
         self._shapes = {camera.name: (camera.height, camera.width, 3) for camera in embodiment.cameras}
-        self._joints: _Stream[NDArray[np.float64]] = _Stream(span_ns)
+        self._joints: _Stream[NDArray[np.float64]] = _Stream(self.span_ns)
         self._lock = threading.Lock()
 
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> Added:
@@ -182,6 +183,19 @@ class ObservationBuffer:
         with self._lock:
             picked = self._pick(images, now_ns)
         return picked if isinstance(picked, Missing) else None
+
+    def images_at(self, time_ns: int) -> dict[str, NDArray[np.uint8]] | Missing:
+        """By camera name: (1, H, W, 3) RGB, the image nearest to a time [ns], or which is too far away."""
+        found = {}
+        with self._lock:
+            for name, stream in self._cameras.items():
+                if not stream.stamps:
+                    return Missing(name, f"camera {name}: no image yet")
+                indices = self._choose(name, stream, time_ns, 1)
+                if isinstance(indices, Missing):
+                    return indices
+                found[name] = stream.items[indices[0]][None]
+        return found
 
     def newest_set_ns(self) -> int | None:
         """`t_k` of the frame that could be made now [ns], or None while a camera has no image."""

@@ -30,6 +30,9 @@ from dreamzero_ros.policy.settings import RolloutSettings
 
 NS_PER_S = 1_000_000_000
 
+WATCH_PERIOD_S = 0.02
+"""Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
+
 
 class State(Enum):
     """What the arm is doing."""

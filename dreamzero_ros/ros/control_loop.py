@@ -17,7 +17,7 @@ from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
-from dreamzero_ros.policy.rollout import Rollout, State
+from dreamzero_ros.policy.rollout import WATCH_PERIOD_S, Rollout, State
 from dreamzero_ros.policy.stages import stages
 from dreamzero_ros.policy.validated import ValidatedPolicy
 from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
@@ -31,9 +31,6 @@ from dreamzero_ros.ros.observation_bridge import CameraIntake, JointStateIntake
 from dreamzero_ros.ros.paths import EndEffectorPaths
 from dreamzero_ros.ros.run_action import Result, RunAction, Runner
 from dreamzero_ros.ros.status import LastCall, status_message
-
-WATCH_PERIOD_S = 0.02
-"""Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
 
 E_STOP, DESCRIPTION, FOREIGN_GOAL = "e-stop", "robot_description", "foreign goal"
 """What locks the arm."""

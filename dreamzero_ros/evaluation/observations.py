@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images and joint states of a bag, in log order, as the policy node reads them; images are decoded ahead."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from dreamzero_ros.embodiment.schema import Camera, Embodiment
+from dreamzero_ros.evaluation.bag import Bag, Logged
+from dreamzero_ros.evaluation.history import Floats
+from dreamzero_ros.evaluation.streams import Kind, Stream
+from dreamzero_ros.observation.decode import joint_positions, stamp_ns
+from dreamzero_ros.observation.intake import View, read_view
+
+DECODERS, AHEAD = 2, 16
+"""Threads that decode images, and messages that are read ahead for them."""
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """An image."""
+
+    log_ns: int
+    """When it was recorded [ns]."""
+    stamp_ns: int
+    """When it was taken [ns]."""
+    camera: Camera
+    """Which camera took it."""
+    read: Callable[[], View]
+    """Gives the image, or raises why it cannot be used."""
+
+
+@dataclass(frozen=True, eq=False)
+class Felt:
+    """A joint state."""
+
+    log_ns: int
+    """When it was recorded [ns]."""
+    stamp_ns: int
+    """When it was measured [ns]."""
+    read: Callable[[], Floats]
+    """Gives the positions (J,) in the order of `Embodiment.state_joints`, or raises why it cannot be used."""
+
+
+def observations(
+    bag: Bag, embodiment: Embodiment, streams: Sequence[Stream], start_ns: int, stop_ns: int
+) -> Generator[Seen | Felt, None, None]:
+    """What the robot saw and felt, logged from `start_ns` on and before `stop_ns`.
+
+    Memory does not grow with the length of the bag.
+
+    Args:
+        bag: The recording.
+        embodiment: The robot.
+        streams: Its streams, on topics of the bag.
+        start_ns: Log time [ns].
+        stop_ns: Log time [ns].
+
+    Raises:
+        BagError: The bag is damaged.
+    """
+    by_name = {camera.name: camera for camera in embodiment.cameras}
+    cameras = {stream.topic: by_name[stream.name] for stream in streams if stream.kind is Kind.CAMERA}
+    topics = {stream.topic for stream in streams if stream.required}
+    with ThreadPoolExecutor(DECODERS) as decoders:
+        waiting: deque[Seen | Felt] = deque()
+        for logged in bag.messages(topics, start_ns, stop_ns):
+            camera = cameras.get(logged.topic)
+            if camera is None:
+                waiting.append(_felt(logged, embodiment))
+            else:
+                image = decoders.submit(read_view, logged.message, logged.topic, camera)
+                waiting.append(Seen(logged.log_ns, stamp_ns(logged.message), camera, image.result))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _felt(logged: Logged, embodiment: Embodiment) -> Felt:
+    read = partial(joint_positions, logged.message, embodiment.state_joints, logged.topic)
+    return Felt(logged.log_ns, stamp_ns(logged.message), read)
