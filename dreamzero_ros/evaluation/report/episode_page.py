@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamzero_ros.evaluation.episode import Episode, Floats, Ints
+from dreamzero_ros.evaluation.measures import call_errors, joint_groups
 
 MOST_VALUES = 2_000_000
 """In one array of a page; a longer line is thinned to its extremes, of more chunks every n-th is shown."""
@@ -137,6 +138,8 @@ def _calls(episode: Episode) -> dict[str, Any]:
     return {
         "captured": _packed(_seconds(episode, calls.captured_ns)),
         "answered": _packed(_seconds(episode, calls.answered_ns)),
+        "errors": _packed(call_errors(episode)),
+        "unit": next(iter(joint_groups(episode.joints, episode.grippers, episode.units)), ""),
         "fresh": calls.new_session.tolist(),
         "late": calls.late.tolist(),
         "used": calls.used.tolist(),

@@ -6,11 +6,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dreamzero_ros.evaluation.report.numbers import duration, interval, quantity
+from dreamzero_ros.evaluation.report.numbers import duration, interval, number, quantity, scale
 from dreamzero_ros.evaluation.report.overview import BASELINES
 
 WIDTH = 99
 """Longest line."""
+EXPLANATION = (
+    "Intervals are 95 %, bootstrap over episodes. *Hold still* predicts that the arm stays where it is,",
+    "*repeat* that it does again what it has just done.",
+)
 SPECIAL = str.maketrans({letter: f"\\{letter}" for letter in "\\`*_{}[]<>|#~"})
 """What would be read as Markdown or HTML in a name."""
 
@@ -26,6 +30,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
     widths = [max(len(row[column]) for row in [headings, *rows]) for column in range(len(headings))]
     lines = [*_headline(summary), "", _line(headings, widths), _rule(widths)]
     lines += [_line(row, widths) for row in rows]
+    lines += ["", *EXPLANATION]
     if summary["failed"]:
         lines += ["", "Could not be evaluated:", ""]
         lines += [_short(f"- {_plain(f['bag'])}: {_plain(f['error'])}") for f in summary["failed"]]
@@ -35,16 +40,23 @@ def markdown(summary: Mapping[str, Any]) -> str:
 def _headline(summary: Mapping[str, Any]) -> list[str]:
     episodes = summary["episodes"]
     total = duration(sum(episode["duration_s"] for episode in episodes))
+    count = f"{len(episodes)} episode{'' if len(episodes) == 1 else 's'}"
     return [
         _short(f"Policy {_plain(summary['policy'])} on {_plain(summary['embodiment'])},"),
-        f"{len(episodes)} episodes, {total}, against the recorded {_plain(summary['reference'])}.",
+        f"{count}, {total}, against the recorded {_plain(summary['reference'])}.",
     ]
 
 
 def _row(name: str, metric: Mapping[str, Any]) -> list[str]:
+    """The value has the unit, which holds for the whole row."""
     unit = metric["unit"]
-    baselines = [quantity(metric[key]["value"], unit) if metric[key] else "" for key, _ in BASELINES]
+    factor, _ = scale(metric["value"], unit)
+    baselines = [_scaled(metric[key], factor) for key, _ in BASELINES]
     return [name, quantity(metric["value"], unit), interval(metric, unit), *baselines]
+
+
+def _scaled(entry: Mapping[str, Any] | None, factor: float) -> str:
+    return "" if entry is None or entry["value"] is None else number(factor * entry["value"])
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

@@ -10,6 +10,8 @@ NONE = "–"
 """Stands for a value that does not exist."""
 DIGITS = 3
 """Significant digits."""
+LARGE = 100_000
+"""From here on with an exponent."""
 SHARE = "ratio"
 """Unit of shares of 1, which are shown in percent."""
 
@@ -18,25 +20,34 @@ def number(value: float | None) -> str:
     """Three significant digits, without an exponent where that reads well."""
     if value is None:
         return NONE
-    if abs(value) >= 10**DIGITS:
+    if 10**DIGITS <= abs(value) < LARGE:
         return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
     return f"{value:.{DIGITS}g}"
 
 
+def scale(value: float | None, unit: str) -> tuple[float, str]:
+    """By what to multiply values of about this size, and their unit then: shares in %, short times in ms."""
+    if unit == SHARE:
+        return 100.0, "%"
+    if unit == "s" and value is not None and abs(value) < 1:
+        return 1000.0, "ms"
+    return 1.0, unit.replace("^2", "²").replace("^3", "³")
+
+
 def quantity(value: float | None, unit: str) -> str:
-    """A value with its unit: shares in percent, times under a second in milliseconds."""
-    shown, word = _scaled(value, unit)
-    return number(shown) if shown is None or not word else f"{number(shown)} {word}"
+    """A value with its unit."""
+    if value is None:
+        return NONE
+    factor, word = scale(value, unit)
+    return f"{number(factor * value)} {word}".rstrip()
 
 
 def interval(entry: Mapping[str, Any], unit: str) -> str:
-    """As "0.039 to 0.046 rad"; empty where there is no interval."""
+    """As "0.039 to 0.046", in the unit in which the value is shown; empty where there is no interval."""
     if entry["low"] is None or entry["high"] is None:
         return ""
-    high = quantity(entry["high"], unit)
-    low, word = _scaled(entry["low"], unit)
-    same = word == _scaled(entry["high"], unit)[1]
-    return f"{number(low) if same else quantity(entry['low'], unit)} to {high}"
+    factor, _ = scale(entry["value"], unit)
+    return f"{number(factor * entry['low'])} to {number(factor * entry['high'])}"
 
 
 def duration(seconds: float) -> str:
@@ -48,11 +59,3 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {rest:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
-
-
-def _scaled(value: float | None, unit: str) -> tuple[float | None, str]:
-    if unit == SHARE:
-        return None if value is None else 100 * value, "%"
-    if unit == "s" and value is not None and abs(value) < 1:
-        return 1000 * value, "ms"
-    return value, unit.replace("^2", "²").replace("^3", "³")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from dreamzero_ros.evaluation.report.chart import Line, line_chart
 from dreamzero_ros.evaluation.report.numbers import duration, interval, quantity
 
-Summary = Mapping[str, Any]
+Summary = dict[str, Any]
 """Content of report.json."""
 
 CARDS = (
@@ -24,9 +24,17 @@ CARDS = (
     ("psnr", "Dream against camera"),
 )
 """Metrics shown first, and what they are called there; one that does not exist has no card."""
-BASELINES = (("hold", "hold still"), ("repeat", "repeat last motion"))
+BASELINES = (("hold", "hold still"), ("repeat", "repeat"))
 """Key in a metric, and its name."""
-EPISODE_METRICS = ("rmse", "direction", "gripper_accuracy", "deadline_misses", "latency_p50", "psnr")
+EPISODE_METRICS = (
+    "rmse",
+    "rmse_m",
+    "direction",
+    "gripper_accuracy",
+    "deadline_misses",
+    "latency_p50",
+    "psnr",
+)
 """Columns of the list of episodes."""
 
 
@@ -41,6 +49,7 @@ def overview(summary: Summary, pictures: Mapping[tuple[str, int], str]) -> dict[
     total_s = sum(episode["duration_s"] for episode in summary["episodes"])
     return {
         "summary": summary,
+        "embedded": summary | {"episodes": [_without_tallies(row) for row in summary["episodes"]]},
         "total": duration(total_s),
         "bags": len({episode["bag"] for episode in summary["episodes"]}),
         "cards": [_card(label, metrics[name]) for name, label in CARDS if _exists(metrics, name)],
@@ -72,6 +81,11 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]
         else:
             rows.append((f"{prefix}{name}", str(value)))
     return rows
+
+
+def _without_tallies(episode: Mapping[str, Any]) -> dict[str, Any]:
+    """An episode without the long lists that only a comparison needs."""
+    return {name: entry for name, entry in episode.items() if name != "tallies"}
 
 
 def _exists(metrics: Mapping[str, Any], name: str) -> bool:
@@ -137,10 +151,18 @@ def _joint_table(joints: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _horizon_chart(summary: Summary) -> str:
-    horizon, rmse = summary["horizon"], summary["metrics"].get("rmse", {"unit": ""})
+    horizon = summary["horizon"]
     lines = [Line(name, horizon[key], key) for key, name in BASELINES]
     lines.append(Line("policy", horizon["rmse"], "policy"))
-    return line_chart(horizon["step"], lines, "control step", f"RMSE [{rmse['unit']}]", from_zero=True)
+    return line_chart(
+        horizon["step"], lines, "control step", f"RMSE [{_error_unit(summary)}]", from_zero=True
+    )
+
+
+def _error_unit(summary: Summary) -> str:
+    """Of errors that are no metric of their own; those of the first unit come first."""
+    units = (metric["unit"] for name, metric in summary["metrics"].items() if name.startswith("rmse"))
+    return next(units, "")
 
 
 def _dream_chart(values: Sequence[float | None], label: str) -> str:
@@ -176,12 +198,11 @@ def _episode_row(episode: Mapping[str, Any], metrics: Mapping[str, Any]) -> dict
 def _worst(
     moment: Mapping[str, Any], summary: Summary, pictures: Mapping[tuple[str, int], str]
 ) -> dict[str, Any]:
-    unit = summary["metrics"].get("rmse", {"unit": ""})["unit"]
     return {
         "episode": moment["episode"],
         "link": f"{episode_link(moment['episode'])}#t={moment['at_s']:.2f}",
         "at": f"{moment['at_s']:.1f} s",
         "call": moment["call"],
-        "error": quantity(moment["rmse"], unit),
+        "error": quantity(moment["rmse"], _error_unit(summary)),
         "picture": pictures.get((moment["episode"], moment["call"]), ""),
     }

@@ -99,10 +99,11 @@ function showPicture(kind, i) {
 
 /** The call whose chunk came last. */
 function showCall() {
-  const { answered, captured, used, dropped, late, limits, slower } = data.calls;
+  const { answered, captured, errors, unit, used, dropped, late, limits, slower } = data.calls;
   const k = after(answered, now) - 1;
   const words = k < 0 ? ["no chunk yet"] : [
     `call ${k}`,
+    `error ${Number.isNaN(errors[k]) ? "unknown" : `${short(errors[k])} ${unit}`}`,
     `picture ${Math.round(1000 * (answered[k] - captured[k]))} ms old`,
     `${used[k]} targets used, ${dropped[k]} dropped`,
     `${limits[k]} limits hit`,
@@ -122,12 +123,21 @@ function moveView() {
   stale = true;
 }
 
-/** Calls, misses and worst moments over the whole episode, behind the scrubber. */
+/** Errors of the calls, misses and worst moments over the whole episode, behind the scrubber. */
 function drawTimeline() {
   const { pen, width, height } = prepare(find("timeline"));
   const x = (time) => Math.round((time / data.duration) * (width - 1)) + 0.5;
+  const { captured, errors } = data.calls;
+  const largest = errors.reduce((a, b) => (b > a ? b : a), 0) || 1;
   pen.fillStyle = color("faint");
-  pen.fillRect(0, height / 2 - 3, width, 6);
+  pen.fillRect(0, height - 2, width, 2);
+  pen.fillStyle = color("recorded");
+  errors.forEach((error, k) => {
+    if (Number.isNaN(error)) return;
+    const tall = (error / largest) * (height - 12);
+    const wide = x(captured[k + 1] ?? captured[k] + data.chunks.step * data.chunks.length) - x(captured[k]);
+    pen.fillRect(x(captured[k]), height - 2 - tall, Math.max(wide - 1, 1), tall);
+  });
   data.calls.answered.forEach((at, k) => {
     const wrong = data.calls.late[k] || data.calls.used[k] === 0;
     if (!wrong && !data.calls.fresh[k]) return;

@@ -42,8 +42,9 @@ function readEpisode() {
   }
   data.chunks.begin = unpack(data.chunks.begin, Float64Array);
   data.chunks.rows = rows(data.chunks.values);
-  data.calls.captured = unpack(data.calls.captured, Float64Array);
-  data.calls.answered = unpack(data.calls.answered, Float64Array);
+  for (const kind of ["captured", "answered", "errors"]) {
+    data.calls[kind] = unpack(data.calls[kind], Float64Array);
+  }
   data.pictures.times = unpack(data.pictures.times, Float64Array);
   for (const kind of ["observed", "dreamed"]) data.pictures[kind] = unpack(data.pictures[kind], Uint8Array);
   return data;

@@ -23,7 +23,7 @@ REPORT, TABLE, PAGE = "report.html", "summary.md", "index.html"
 """Names of the files."""
 
 
-def write_report(folder: Path, summary: Mapping[str, Any], episodes: Iterable[tuple[str, Path]]) -> None:
+def write_report(folder: Path, summary: dict[str, Any], episodes: Iterable[tuple[str, Path]]) -> None:
     """Writes report.html, summary.md and the page of each episode beside its pictures.
 
     Args:

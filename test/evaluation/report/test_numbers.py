@@ -18,6 +18,7 @@ pytestmark = pytest.mark.cpu
         (0.3124, "s", "312 ms"),
         (1.214, "s", "1.21 s"),
         (12345.6, "rad/s^3", "12\N{NARROW NO-BREAK SPACE}346 rad/s³"),
+        (-1e6, "rad", "-1e+06 rad"),
         (7.0, "", "7"),
         (None, "rad", "–"),
         (None, "ratio", "–"),
@@ -27,10 +28,10 @@ def test_a_quantity(value: float | None, unit: str, text: str) -> None:
     assert quantity(value, unit) == text
 
 
-def test_an_interval_names_its_unit_once() -> None:
-    assert interval({"low": 0.1, "high": 0.2}, "rad") == "0.1 to 0.2 rad"
-    assert interval({"low": 0.9, "high": 1.2}, "s") == "900 ms to 1.2 s"
-    assert interval({"low": None, "high": None}, "s") == ""
+def test_an_interval_has_the_unit_of_its_value() -> None:
+    assert interval({"value": 0.15, "low": 0.1, "high": 0.2}, "rad") == "0.1 to 0.2"
+    assert interval({"value": 0.95, "low": 0.9, "high": 1.2}, "s") == "900 to 1\N{NARROW NO-BREAK SPACE}200"
+    assert interval({"value": 0.95, "low": None, "high": None}, "s") == ""
 
 
 @pytest.mark.parametrize(
