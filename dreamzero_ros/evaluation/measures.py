@@ -254,10 +254,10 @@ def _worst(episode: Episode) -> tuple[Moment, ...]:
     rmse = call_errors(episode)
     known = np.flatnonzero(np.isfinite(rmse))
     at_s = (episode.calls.captured_ns - episode.start_ns) / 1e9
-    horizon_s = episode.dt_s * episode.calls.targets.shape[1]
+    apart_s = episode.dt_s * (episode.calls.targets.shape[1] - 0.5)
     taken: list[int] = []
     for call in known[np.argsort(-rmse[known], kind="stable")].tolist():
-        if len(taken) < WORST and all(abs(at_s[call] - at_s[other]) >= horizon_s for other in taken):
+        if len(taken) < WORST and all(abs(at_s[call] - at_s[other]) > apart_s for other in taken):
             taken.append(call)
     return tuple(Moment(call=call, at_s=float(at_s[call]), rmse=float(rmse[call])) for call in taken)
 

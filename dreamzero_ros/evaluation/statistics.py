@@ -22,6 +22,10 @@ DRAWS = 2000
 """Sets of episodes that are drawn."""
 SEED = 0
 
+_BLOCK = 1 << 20
+"""Values that are weighed at a time."""
+_ROUNDING = 1e-12
+
 
 @lru_cache(maxsize=1)
 def weights(episodes: int) -> Floats:
@@ -93,11 +97,14 @@ def _percentiles(name: str, percent: float, episodes: Sequence[Tallies]) -> Floa
     joined = np.concatenate(parts)
     owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     order = np.argsort(joined)
-    ascending, owners = np.append(joined[order], np.nan), owners[order]
+    ascending, owners = joined[order], owners[order]
+    rows = weights(len(episodes))
+    if not joined.size:
+        return np.full(len(rows), np.nan)
     found = []
-    for row in weights(len(episodes)):
-        below = row[owners].cumsum()
-        wanted = below[-1] * percent / 100 if below.size else 0.0
-        at = np.searchsorted(below, wanted * (1 - 1e-12)) if wanted else len(joined)
-        found.append(ascending[at])
-    return np.array(found)
+    for block in np.array_split(rows, 1 + rows.shape[0] * joined.size // _BLOCK):
+        up_to = block[:, owners].cumsum(axis=1)
+        wanted = up_to[:, -1:] * percent / 100
+        at = (up_to < wanted * (1 - _ROUNDING)).sum(axis=1)
+        found.append(np.where(wanted[:, 0] > 0, ascending[at], np.nan))
+    return np.concatenate(found)

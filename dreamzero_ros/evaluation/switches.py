@@ -59,7 +59,7 @@ def followed(episode: Episode) -> list[tuple[NDArray[np.int64], NDArray[np.int64
     taken = (step >= begins[:, None]) & (step < (begins + calls.used)[:, None])
     first_s = np.where(taken, due_s, np.inf).min(axis=1, initial=np.inf)
     until_s = np.minimum.accumulate(np.append(first_s[1:], np.inf)[::-1])[::-1]
-    which = np.nonzero(taken & (due_s < until_s[:, None]))
+    which = np.nonzero(taken & (due_s < until_s[:, None] - episode.dt_s / 2))
     times_s = due_s[which]
     session = np.cumsum(calls.new_session)[which[0]]
     breaks = np.flatnonzero((np.diff(times_s) > 1.5 * episode.dt_s) | (np.diff(session) > 0)) + 1
@@ -75,7 +75,7 @@ def _switches(sides: NDArray[np.bool_], times_s: Floats) -> _Switches:
 def _delays(ours: _Switches, theirs: _Switches, window_s: float) -> Floats:
     """By how much our switches come after theirs, for those that have a counterpart [s]."""
     pairs = [
-        (abs(our_s - their_s), i, j)
+        (round(abs(our_s - their_s), 6), i, j)
         for i, (our_s, our_side) in enumerate(ours)
         for j, (their_s, their_side) in enumerate(theirs)
         if our_side == their_side and abs(our_s - their_s) <= window_s

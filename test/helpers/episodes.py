@@ -26,7 +26,7 @@ Motion = Callable[[Floats], Floats]
 def waves(t_s: Floats) -> Floats:
     """Two joints that swing, and a gripper that closes and opens every 2 s."""
     arm = 0.5 * np.sin(2 * np.pi * 0.25 * t_s[..., None] + np.arange(len(JOINTS) - 1))
-    gripper = np.where(np.floor(t_s / 2) % 2 == 0, 0.0, 1.0)
+    gripper = np.floor((t_s + DT_S / 2) / 2) % 2
     return np.concatenate([arm, gripper[..., None]], axis=-1)
 
 
