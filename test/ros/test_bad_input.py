@@ -144,6 +144,10 @@ FAULTS = {
 """What it is: stream, how it is spoiled, what the reason must say besides the name of the stream."""
 
 
+ARRIVAL_S = 0.3
+"""In which commands from before a status have arrived, too [s]."""
+
+
 def names(stream: str, words: str, state: int) -> Callable[[PolicyStatus], bool]:
     """Whether a status is of a state and its reason names stream and cause."""
     stream_words = stream.replace("_", " ") if stream == JOINT_STATES else stream
@@ -158,6 +162,7 @@ def test_a_fault_in_a_run_holds_the_arm_until_it_is_gone(running: Play, what: st
     running.robot.faults[stream] = fault
     report = operator.await_report(names(stream, words, PolicyStatus.HOLDING), "HOLDING with reason", REPORTS)
     assert report.instruction
+    running.graph.spend(ARRIVAL_S)
     stopped = len(operator.recording.commands)
     for commands in operator.trajectories(since=before).values():
         assert_continuous(commands)

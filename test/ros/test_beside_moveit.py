@@ -151,6 +151,7 @@ def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -
     run = operator.run("wave")
     operator.await_following()
     goal = moveit.execute()
+    ended = goal.get_result_async()
     report = operator.await_report(lambda report: report.state == PolicyStatus.STOPPED, "STOPPED")
     assert f"{ARM.name} executes a goal of somebody else" in report.reason
     before = len(operator.recording.commands)
@@ -158,7 +159,8 @@ def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -
     assert ARM.joints not in operator.trajectories(before), "the goal of somebody else was overridden"
     stop = operator.trajectories()[HAND.joints][-1]
     assert all(way.start_ns != stop.start_ns for way in operator.trajectories()[ARM.joints]), "likewise"
-    assert not operator.reset().success
+    if not ended.done():  # a last command that was under way would have replaced its trajectory
+        assert not operator.reset().success
     moveit.cancel(goal)
     await_unlocked(graph, operator)
     operator.await_following()
