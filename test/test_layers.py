@@ -24,7 +24,7 @@ ALLOWED = {
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
     "evaluation": {"embodiment", "kinematics", "motion", "observation", "policy"},
-    "ros": {"embodiment", "engine", "kinematics", "motion", "observation", "policy", "sim"},
+    "ros": {"embodiment", "engine", "evaluation", "kinematics", "motion", "observation", "policy", "sim"},
 }
 """Folder -> folders that it may import besides itself."""
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the loop, and what ROS adds to it: the messages of a chunk, and the status of the policy node.
+"""Times the loop, what ROS adds to it (the messages of a chunk, the status of the policy node), and reports.
 
 Ends in one line of JSON for scripts.
 """
@@ -13,6 +13,7 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 
+from dreamzero_ros.evaluation import bench as evaluation_bench
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.policy import bench
 from dreamzero_ros.ros.interfaces import PolicyStatus
@@ -36,7 +37,9 @@ def main() -> None:
     print(_row("status, heard by one subscriber", ros["status"]))
     share = ros["status"]["share_of_a_core"]
     print(f"  status at {1 / STATUS_PERIOD_S:.0f} Hz takes {100 * share:.2f} % of a core")
-    bench.print_json(results | {"ros": ros})
+    evaluation = evaluation_bench.measure()
+    evaluation_bench.print_table(evaluation)
+    bench.print_json(results | {"ros": ros, "evaluation": evaluation})
 
 
 def measure_message() -> dict[str, float]:

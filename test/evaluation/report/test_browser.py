@@ -149,7 +149,8 @@ def test_a_worst_moment_opens_at_its_time(opened: Opened, report: Path, summary:
 
 def test_the_pictures_are_those_of_the_time(episode: Page, report: Path) -> None:
     stored = load(report / "episodes" / "session1-000")
-    for at_s in (0.0, 0.99, 3.7):
+    exactly_s = (stored.pictures_ns[4] - START_NS) / 1e9
+    for at_s in (0.0, 0.99, exactly_s, 3.7):
         episode.evaluate("time => seek(time)", at_s)
         index = int(np.flatnonzero(stored.pictures_ns <= START_NS + at_s * 1e9)[-1])
         shown = "name => find('observed').getAttribute('src') === name"
