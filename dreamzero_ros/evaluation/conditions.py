@@ -21,7 +21,7 @@ from dreamzero_ros.evaluation.compare import Change, Comparison
 
 _FORM = re.compile(
     r"\s*(?P<metric>[^<>\s]+)\s*(?P<side>[<>])\s*"
-    r"(?P<sign>[+-]?)(?P<number>\d+\.?\d*(e-?\d+)?|\.\d+)(?P<percent>%?)\s*"
+    r"(?P<sign>[+-]?)(?P<number>\d+\.?\d*(e-?\d+)?|\.\d+)\s*(?P<percent>%?)\s*"
 )
 
 
