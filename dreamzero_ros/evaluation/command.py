@@ -15,6 +15,12 @@ from tqdm import tqdm
 
 from dreamzero_ros.embodiment.load import EmbodimentError, load
 from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.compare_command import (
+    COMPARE_EPILOG,
+    COMPARE_HELP,
+    add_compare,
+    run_compare,
+)
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.inspection import inspect
 from dreamzero_ros.evaluation.streams import streams
@@ -52,16 +58,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Console entry; returns the exit code."""
     parser = argparse.ArgumentParser(prog="dreamzero-evaluate", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    _add_inspect(
-        commands.add_parser(
-            "inspect",
-            help="what is in a bag, and whether it can be used",
-            description=INSPECT_HELP,
-            epilog=INSPECT_EPILOG,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+    inspect_parser = commands.add_parser(
+        "inspect",
+        help="what is in a bag, and whether it can be used",
+        description=INSPECT_HELP,
+        epilog=INSPECT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    return _inspect(parser.parse_args(arguments))
+    _add_inspect(inspect_parser)
+    inspect_parser.set_defaults(run=_inspect)
+    compare_parser = commands.add_parser(
+        "compare",
+        help="what changed from one evaluation to another, and whether it may be chance",
+        description=COMPARE_HELP,
+        epilog=COMPARE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_compare(compare_parser)
+    compare_parser.set_defaults(run=run_compare)
+    options = parser.parse_args(arguments)
+    code: int = options.run(options)
+    return code
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:

@@ -87,6 +87,16 @@ def test_the_wrong_way_is_the_wrong_direction_and_standing_still_has_none() -> N
     assert np.isnan(metric(make_episode(lambda t: 0 * ramp(t), ramp), "direction"))
 
 
+def test_a_motion_that_is_too_small_has_no_direction() -> None:
+    episode = make_episode(lambda t: 0 * ramp(t), lambda t: 0 * ramp(t) + 1.0)
+    moved = np.zeros((6, 24, 2))
+    moved[..., 0], moved[..., 1] = 0.009, -0.009
+    assert np.isnan(metric(replace(episode, recorded=moved), "direction"))
+    moved[..., 0] = 0.011
+    assert metric(replace(episode, recorded=moved), "direction") == 1
+    assert measure(replace(episode, recorded=moved)).moved.tolist() == [6 * 24, 0]
+
+
 def test_a_gripper_counts_by_its_side_of_the_middle_and_not_as_an_error() -> None:
     episode = make_episode()
     beyond = episode.calls.targets.copy()
