@@ -16,7 +16,7 @@ WIDTH, HEIGHT = 480, 240
 LEFT, RIGHT, TOP, BOTTOM = 52, 12, 10, 40
 """Margins of the plotting area."""
 X_TICKS, Y_TICKS = 6, 5
-"""About so many."""
+"""About so many at most."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def line_chart(
     """A chart of lines over the same x; empty where there is no value at all.
 
     Args:
-        x: Ascending.
+        x: Ascending whole numbers.
         lines: Drawn in this order, the last one on top.
         x_label: What x is, with its unit.
         y_label: Likewise.
@@ -46,7 +46,8 @@ def line_chart(
     if not values:
         return Markup("")
     y_ticks = ticks(min(0.0, *values) if from_zero else min(values), max(values), Y_TICKS)
-    x_ticks = [tick for tick in ticks(x[0], x[-1], X_TICKS) if x[0] <= tick <= x[-1]]
+    about = max(1, min(X_TICKS, int(x[-1] - x[0])))
+    x_ticks = [tick for tick in ticks(x[0], x[-1], about) if x[0] <= tick <= x[-1]]
     across = _Axis(x[0], x[-1], LEFT, WIDTH - RIGHT)
     up = _Axis(y_ticks[0], y_ticks[-1], HEIGHT - BOTTOM, TOP)
     parts = [_grid(x_ticks, y_ticks, across, up), _labels(x_label, y_label)]

@@ -14,14 +14,14 @@ Summary = dict[str, Any]
 """Content of report.json."""
 
 CARDS = (
-    ("rmse", "Error of the joints"),
-    ("rmse_m", "Error of the joints that slide"),
+    ("rmse", "Error of the joints (RMSE)"),
+    ("rmse_m", "Error of the joints that slide (RMSE)"),
     ("direction", "Right direction"),
     ("gripper_accuracy", "Gripper right"),
     ("deadline_misses", "Deadline misses"),
     ("latency_p50", "Latency, median"),
     ("latency_p99", "Latency, 99 %"),
-    ("psnr", "Dream against camera"),
+    ("psnr", "Dream against camera (PSNR)"),
 )
 """Metrics shown first, and what they are called there; one that does not exist has no card."""
 BASELINES = (("hold", "hold still"), ("repeat", "repeat"))

@@ -103,7 +103,7 @@ def test_the_report_shows_what_is_asked_first(opened: Opened, report: Path, summ
     cards = page.locator("#cards .card")
     rmse = summary["metrics"]["rmse"]
     words = cards.first.inner_text().split("\n")
-    assert words[:3] == ["Error of the joints", quantity(rmse["value"], "rad"), interval(rmse, "rad")]
+    assert words[:3] == ["Error of the joints (RMSE)", quantity(rmse["value"], "rad"), interval(rmse, "rad")]
     assert {"hold still", quantity(rmse["hold"]["value"], "rad"), "repeat"} <= set(words)
     assert page.locator("svg.chart polyline").count() == 3 + 2
     for name, metric in summary["metrics"].items():
