@@ -11,13 +11,13 @@ import numpy as np
 
 from dreamzero_ros.evaluation.episode import Calls, Episode, save
 from dreamzero_ros.evaluation.measures import measure as measure_episode
-from dreamzero_ros.evaluation.report.episode_page import picture_name
+from dreamzero_ros.evaluation.pictures import DREAMED, OBSERVED, picture_name
 from dreamzero_ros.evaluation.report.write import PAGE, write_report
 from dreamzero_ros.evaluation.summary import summarise
 
 CALLS, HORIZON, DT_S = 2250, 24, 1 / 15
 """Of an hour: one call for every 24 control steps at 15 Hz."""
-JOINTS, CAMERAS, STAGES, DREAMED = 8, 3, 5, 8
+JOINTS, CAMERAS, STAGES, IMAGES = 8, 3, 5, 8
 PICTURES_PER_CALL = 8
 
 
@@ -44,7 +44,7 @@ def print_table(results: dict[str, float]) -> None:
 
 def _save(episode: Episode, folder: Path) -> None:
     """With pictures that are there, but empty: nothing looks into them."""
-    for kind in ("observed", "dreamed"):
+    for kind in (OBSERVED, DREAMED):
         (folder / kind).mkdir(parents=True)
         for index in range(len(episode.pictures_ns)):
             (folder / kind / picture_name(index)).touch()
@@ -85,8 +85,8 @@ def _hour() -> Episode:
         observation_age_s=age_s,
         image_age_s=rng.uniform(0, 0.1, (CALLS, CAMERAS)),
         stages_s=rng.uniform(0, 0.1, (CALLS, STAGES)),
-        psnr=rng.uniform(20, 30, (CALLS, DREAMED)),
-        ssim=rng.uniform(0.5, 0.9, (CALLS, DREAMED)),
+        psnr=rng.uniform(20, 30, (CALLS, IMAGES)),
+        ssim=rng.uniform(0.5, 0.9, (CALLS, IMAGES)),
     )
     joints = tuple(f"joint{j}" for j in range(JOINTS))
     return Episode(

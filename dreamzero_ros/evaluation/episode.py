@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dreamzero_ros.evaluation.files import write
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -152,9 +154,7 @@ def save(episode: Episode, folder: Path) -> None:
     with unfinished.open("wb") as file:
         np.savez_compressed(file, **content)
     unfinished.replace(folder / ARRAYS)
-    unfinished = folder / f"{WORDS}.part"
-    unfinished.write_text(json.dumps(words, indent=1, ensure_ascii=False), encoding="utf-8")
-    unfinished.replace(folder / WORDS)
+    write(folder / WORDS, json.dumps(words, indent=1, ensure_ascii=False))
 
 
 def load(folder: Path) -> Episode:

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from dreamzero_ros.evaluation.files import write
+
 Image = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
@@ -39,11 +41,16 @@ class Pictures:
         Raises:
             OSError: The disk is full; no partial file is left under its final name.
         """
-        name = f"{len(self.times_ns):06d}.jpg"
+        name = picture_name(len(self.times_ns))
         for part, image in ((OBSERVED, observed), (DREAMED, dreamed)):
             if image is not None:
                 _write(self._folder / part / name, image)
         self.times_ns.append(at_ns)
+
+
+def picture_name(index: int) -> str:
+    """Of the file of a picture."""
+    return f"{index:06d}.jpg"
 
 
 def _write(path: Path, image: Image) -> None:
@@ -51,9 +58,7 @@ def _write(path: Path, image: Image) -> None:
         ".jpg", np.ascontiguousarray(image[..., ::-1]), (cv2.IMWRITE_JPEG_QUALITY, QUALITY)
     )
     assert encoded
-    unfinished = path.with_suffix(".part")
-    unfinished.write_bytes(data.tobytes())
-    unfinished.replace(path)
+    write(path, data.tobytes())
 
 
 def likeness(dreamed: Image, recorded: Image) -> tuple[float, float]:

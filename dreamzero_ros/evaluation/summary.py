@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dreamzero_ros.evaluation.files import write
 from dreamzero_ros.evaluation.measures import WORST, Measures, joint_groups
 from dreamzero_ros.evaluation.metrics import (
     HOLD,
@@ -80,10 +81,7 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     Raises:
         OSError: It cannot be written; no partial file is left under the final name.
     """
-    unfinished = folder / f"{FILE}.part"
-    text = json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False)
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(folder / FILE)
+    write(folder / FILE, json.dumps(summary, indent=1, ensure_ascii=False, allow_nan=False))
 
 
 def read_summary(folder: Path) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dreamzero_ros.evaluation.episode import Episode, Floats, Ints
 from dreamzero_ros.evaluation.measures import call_errors, joint_groups
+from dreamzero_ros.evaluation.pictures import DREAMED, OBSERVED, picture_name
 
 MOST_VALUES = 2_000_000
 """In one array of a page; a longer line is thinned to its extremes, of more chunks every n-th is shown."""
@@ -54,11 +55,6 @@ def page_data(episode: Episode, folder: Path, worst: Sequence[Mapping[str, Any]]
         "pictures": _pictures(episode, folder),
         "worst": [{"at": moment["at_s"], "call": moment["call"]} for moment in worst],
     }
-
-
-def picture_name(index: int) -> str:
-    """Of the file of a picture."""
-    return f"{index:06d}.jpg"
 
 
 def _seconds(episode: Episode, times_ns: Ints) -> Floats:
@@ -153,7 +149,7 @@ def _pictures(episode: Episode, folder: Path) -> dict[str, Any]:
     """Times, and which files are there: a page must not ask for one that is missing."""
     count = len(episode.pictures_ns)
     there = {}
-    for kind in ("observed", "dreamed"):
+    for kind in (OBSERVED, DREAMED):
         names = {path.name for path in (folder / kind).glob("*.jpg")}
         there[kind] = _packed(np.array([picture_name(i) in names for i in range(count)]), "u1")
     return {"times": _packed(_seconds(episode, episode.pictures_ns)), **there}

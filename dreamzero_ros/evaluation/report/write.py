@@ -14,7 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from dreamzero_ros.evaluation.episode import Episode, load
-from dreamzero_ros.evaluation.report.episode_page import page_data, picture_name
+from dreamzero_ros.evaluation.files import write
+from dreamzero_ros.evaluation.pictures import OBSERVED, picture_name
+from dreamzero_ros.evaluation.report.episode_page import page_data
 from dreamzero_ros.evaluation.report.markdown import markdown
 from dreamzero_ros.evaluation.report.numbers import duration, quantity
 from dreamzero_ros.evaluation.report.overview import flat, overview
@@ -40,11 +42,11 @@ def write_report(folder: Path, summary: dict[str, Any], episodes: Iterable[tuple
     for name, path in episodes:
         episode = load(path)
         worst = [moment for moment in summary["worst"] if moment["episode"] == name]
-        _write(path / PAGE, _episode_page(pages, name, episode, path, summary, worst))
+        write(path / PAGE, _episode_page(pages, name, episode, path, summary, worst))
         for moment in worst:
             pictures[name, moment["call"]] = _picture(episode, path, moment["at_s"])
-    _write(folder / REPORT, pages.get_template("report.html").render(overview(summary, pictures)))
-    _write(folder / TABLE, markdown(summary))
+    write(folder / REPORT, pages.get_template("report.html").render(overview(summary, pictures)))
+    write(folder / TABLE, markdown(summary))
 
 
 def _environment() -> Environment:
@@ -104,13 +106,7 @@ def _neighbour(rows: Sequence[Mapping[str, Any]], place: int) -> str:
 def _picture(episode: Episode, folder: Path, at_s: float) -> str:
     """The picture observed last at a time, as data URI; empty where there is none."""
     index = int(np.searchsorted(episode.pictures_ns, episode.start_ns + round(at_s * 1e9), "right")) - 1
-    path = folder / "observed" / picture_name(max(index, 0))
+    path = folder / OBSERVED / picture_name(max(index, 0))
     if not path.exists():
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
-def _write(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
