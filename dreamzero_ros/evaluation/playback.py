@@ -45,6 +45,9 @@ from dreamzero_ros.policy.worker import Dream
 
 NS_PER_S = 1_000_000_000
 
+JITTER = 0.9
+"""Share of a control step after which the next one has begun for `Episode.measured`: stamps are not exact."""
+
 _NUMBER = re.compile(r"(?<![\w.])-?\d+(\.\d+)?(e[-+]?\d+)?(?![\w.])")
 """A number by itself: reasons that differ in nothing else are counted together."""
 
@@ -210,6 +213,7 @@ class _Playback:
         self._remarks: dict[str, str] = {}
         self._answers: deque[_Answer] = deque()
         self._free_ns = self._watch_ns = span.start_ns
+        self._asked_ns = 0
         self._executing: Trajectory | None = None
         self._said = self._rollout.state
 
@@ -250,8 +254,8 @@ class _Playback:
             return
         positions = command_positions(self._embodiment, newest[1])
         self._history.add(item.stamp_ns, positions)
-        last_ns = self.measured_ns[-1] if self.measured_ns else item.stamp_ns - self._dt_ns
-        if item.log_ns >= self._span.start_ns and item.stamp_ns >= last_ns + self._dt_ns:
+        since_ns = item.stamp_ns - self.measured_ns[-1] if self.measured_ns else self._dt_ns
+        if item.log_ns >= self._span.start_ns and since_ns >= JITTER * self._dt_ns:
             self.measured_ns.append(item.stamp_ns)
             self.measured.append(positions)
 
@@ -290,9 +294,10 @@ class _Playback:
             self._deliver(self._answers.popleft(), now_ns)
         self._follow(self._rollout.watch(now_ns))
         self._note_hold()
-        request = None if self.failed else self._rollout.request(now_ns)
-        if request is not None:
-            self._ask(request, now_ns)
+        if not self.failed and now_ns > self._asked_ns:  # an answer without latency can be refused
+            request = self._rollout.request(now_ns)
+            if request is not None:
+                self._ask(request, now_ns)
         self.dreams.look(now_ns)
 
     def _follow(self, trajectory: Trajectory | None) -> None:
@@ -310,6 +315,7 @@ class _Playback:
     # The policy
 
     def _ask(self, request: Request, now_ns: int) -> None:
+        self._asked_ns = now_ns
         ages_s = self._buffer.ages_s(now_ns)
         asked = Asked(
             request=request,
