@@ -61,8 +61,7 @@ function step(times, direction) {
 }
 
 function render() {
-  const i = after(data.pictures.times, now) - 1;
-  for (const kind of ["observed", "dreamed"]) showPicture(kind, Math.max(i, 0));
+  Object.keys(pictures).forEach(showPicture);
   const fine = clock(now, true);
   find("time").textContent = `${fine} of ${clock(data.duration, true)}`;
   find("scrub").value = now;
@@ -79,18 +78,16 @@ function render() {
   stale = false;
 }
 
-/** A picture replaces the one before when that one is there: fast playing leaves some out. */
-function showPicture(kind, i) {
+/** Shows the picture of the time; while one is being loaded no other is asked for, fast playing leaves some out. */
+function showPicture(kind) {
   const image = pictures[kind];
+  const i = Math.max(after(data.pictures.times, now) - 1, 0);
   const there = data.pictures[kind][i] === 1;
   image.hidden = !there;
   image.nextElementSibling.hidden = there;
   const name = (index) => `${kind}/${String(index).padStart(6, "0")}.jpg`;
   if (!there || image.getAttribute("src") === name(i)) return;
-  if (image.hasAttribute("src") && !image.complete) {
-    image.addEventListener("load", () => playing || showPicture(kind, Math.max(after(data.pictures.times, now) - 1, 0)), { once: true });
-    return;
-  }
+  if (image.hasAttribute("src") && !image.complete) return;
   image.src = name(i);
   for (let next = i + 1; next <= i + AHEAD; next++) {
     if (data.pictures[kind][next] === 1) new Image().src = name(next);
@@ -197,6 +194,13 @@ find("span").addEventListener("change", (event) => {
   span = WINDOWS_S[event.target.selectedIndex];
   render();
 });
+for (const [kind, image] of Object.entries(pictures)) {
+  image.addEventListener("load", () => {
+    const shape = `${image.naturalWidth} / ${image.naturalHeight}`;
+    for (const frame of document.querySelectorAll("figure .frame")) frame.style.aspectRatio = shape;
+    showPicture(kind);
+  });
+}
 for (const box of document.querySelectorAll("input[name=shown]")) {
   box.addEventListener("change", chooseShown);
 }

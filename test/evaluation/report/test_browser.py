@@ -157,6 +157,13 @@ def test_the_pictures_are_those_of_the_time(episode: Page, report: Path) -> None
         episode.wait_for_function(shown, arg=f"observed/{index:06d}.jpg")
         assert episode.locator("#dreamed").is_visible() == (index % 2 == 0)
         assert episode.get_by_text("nothing was dreamed").is_visible() == (index % 2 == 1)
+    episode.evaluate("for (const time of [1, 2, 3, 0.5]) seek(time)")
+    episode.wait_for_function(
+        "name => find('observed').getAttribute('src') === name", arg="observed/000001.jpg"
+    )
+    box = episode.locator("#observed").bounding_box()
+    assert box is not None
+    assert box["width"] / box["height"] == pytest.approx(160 / 90, rel=0.01)
 
 
 def test_a_click_on_a_plot_goes_to_that_time(opened: Opened, episode: Page) -> None:
