@@ -173,9 +173,7 @@ def test_chunks_that_must_not_be_executed_are_counted_by_reason(wave_bag: Path, 
     found = played(wave_bag, Jumping(ROBOT), tmp_path, latency_s=0.2)
     assert (found.calls.used == 0).all() and np.isnan(found.calls.planned).all()
     assert sum(found.holds.values()) == len(found.calls.used)
-    assert all(
-        "first target of panda_joint" in reason and "is …, measured …" in reason for reason in found.holds
-    )
+    assert all("first target of panda_joint" in words and "…, measured …" in words for words in found.holds)
 
 
 def test_a_failing_policy_ends_the_run_as_live(wave_bag: Path, tmp_path: Path) -> None:
