@@ -22,8 +22,8 @@ DRAWS = 2000
 """Sets of episodes that are drawn."""
 SEED = 0
 
-_BLOCK = 1 << 20
-"""Values that are weighed at a time."""
+_PARTS = 256
+"""In which values are searched."""
 _ROUNDING = 1e-12
 
 
@@ -92,19 +92,26 @@ def _values_of(metric: Metric, pairs: Floats) -> Floats:
 
 
 def _percentiles(name: str, percent: float, episodes: Sequence[Tallies]) -> Floats:
-    """As `percentile`, each value counting as often as its episode."""
-    parts = [episode.values.get(name, np.empty(0)) for episode in episodes]
-    joined = np.concatenate(parts)
-    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    order = np.argsort(joined)
-    ascending, owners = joined[order], owners[order]
+    """As `percentile`, each value counting as often as its episode.
+
+    For each draw the part of the values that holds the percentile is found first, by counts per episode.
+    """
+    samples = [episode.values.get(name, np.empty(0)) for episode in episodes]
+    owners = np.repeat(np.arange(len(samples)), [len(sample) for sample in samples])
+    ascending = np.concatenate(samples)
+    order = np.argsort(ascending)
+    ascending, owners = ascending[order], owners[order]
+    ends = np.linspace(0, len(owners), _PARTS + 1).astype(int)
+    parts = np.split(owners, ends[1:-1])
     rows = weights(len(episodes))
-    if not joined.size:
-        return np.full(len(rows), np.nan)
-    found = []
-    for block in np.array_split(rows, 1 + rows.shape[0] * joined.size // _BLOCK):
-        up_to = block[:, owners].cumsum(axis=1)
-        wanted = up_to[:, -1:] * percent / 100
-        at = (up_to < wanted * (1 - _ROUNDING)).sum(axis=1)
-        found.append(np.where(wanted[:, 0] > 0, ascending[at], np.nan))
-    return np.concatenate(found)
+    within = rows @ np.stack([np.bincount(part, minlength=len(episodes)) for part in parts], axis=1)
+    up_to = within.cumsum(axis=1)
+    wanted = up_to[:, -1] * percent / 100 * (1 - _ROUNDING)
+    which = (up_to < wanted[:, None]).sum(axis=1)
+    found = np.full(len(rows), np.nan)
+    for number in np.unique(which):
+        draws = np.flatnonzero((which == number) & (wanted > 0))
+        before = up_to[draws, number] - within[draws, number]
+        counts = before[:, None] + rows[np.ix_(draws, parts[number])].cumsum(axis=1)
+        found[draws] = ascending[ends[number] + (counts < wanted[draws, None]).sum(axis=1)]
+    return found

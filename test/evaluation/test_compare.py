@@ -102,6 +102,13 @@ def test_one_episode_shows_nothing_but_its_values() -> None:
     assert change.verdict == "unclear"
 
 
+def test_no_interval_of_what_both_say_of_one_episode_only() -> None:
+    a, b = report(0.1, 0.2), report(0.2, 0.3)
+    b["episodes"][1]["tallies"]["sums"]["mae"] = [[0, 0]] * 3
+    changes = compare(a, b).changes
+    assert np.isnan(changes["mae"].low) and changes["mae@1"].low == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(
     ("b", "words"),
     [

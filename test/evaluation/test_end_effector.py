@@ -68,6 +68,11 @@ def test_errors_by_hand(episode: Episode) -> None:
     assert (counts == 2 * 24).all()
 
 
+def test_they_are_the_same_wherever_the_arm_is(episode: Episode) -> None:
+    bent = replace(episode, recorded=episode.calls.recorded + np.array([0.7, 0, 0]))
+    np.testing.assert_allclose(sums(bent, (0, 0.2, 0))[0], sums(episode, (0, 0.2, 0))[0])
+
+
 def test_joints_in_another_order_and_of_another_arm_do_not_matter(episode: Episode) -> None:
     joints, units = ("gripper", "elsewhere", "joint2", "joint1"), ("ratio", "rad", "rad", "rad")
     wider = np.zeros((2, 24, 4))

@@ -105,6 +105,10 @@ def test_a_gripper_counts_by_its_side_of_the_middle_and_not_as_an_error() -> Non
     assert metric(replace(episode, targets=beyond), "rmse") == 0
     beyond[0, :, 2] = 1 - beyond[0, :, 2]
     assert metric(replace(episode, targets=beyond), "gripper_accuracy") == pytest.approx(5 / 6)
+    opposite = beyond.copy()
+    opposite[..., 2] = 1 - episode.calls.recorded[..., 2]
+    assert metric(replace(episode, targets=opposite), "gripper_accuracy") == 0
+    assert metric(replace(episode, targets=opposite), "direction") == 1
     wide = replace(episode, targets=beyond * 3, recorded=episode.calls.recorded * 3, upper=np.full(3, 3.0))
     assert metric(wide, "gripper_accuracy") == pytest.approx(5 / 6)
 
@@ -173,6 +177,9 @@ def test_what_was_not_recorded_or_answered_is_left_out_and_said() -> None:
     partly = measure(replace(whole, recorded=recorded, targets=targets))
     assert partly.counted[POLICY].sum() == partly.counted[HOLD].sum() == 3 * 24 * 3
     assert value("rmse", DEFINITIONS["rmse"], partly.tallies) == pytest.approx(0.1)
+    assert partly.tallies.sums["gripper_accuracy"][POLICY].tolist() == [3 * 24, 3 * 24]
+    assert partly.tallies.sums["direction"][POLICY, 1] <= 3 * 24 * 2
+    assert partly.tallies.sums["direction"][HOLD, 1] == partly.tallies.sums["direction"][POLICY, 1]
     assert "24 of 120 targets are left out where nothing was recorded then" in partly.notices
     assert "1 of 5 calls are left out where they have no answer" in partly.notices
     assert {moment.call for moment in partly.worst} <= {0, 1, 3}

@@ -83,6 +83,9 @@ def test_no_interval_from_what_only_one_episode_says() -> None:
     assert values("error", MEAN, reduced)[0] == 2
     assert [MEAN.known("error", episode) for episode in reduced] == [True, False, False]
     assert np.isnan(interval(MEAN, values("error", MEAN, reduced), 1)).all()
+    without = weights(3)[:, 0] == 0
+    assert without.any()
+    np.testing.assert_array_equal(np.isnan(values("times", P90, reduced)), without)
 
 
 def test_no_interval_for_the_largest_of_all() -> None:

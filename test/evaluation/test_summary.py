@@ -144,6 +144,12 @@ def test_nothing_that_json_lacks() -> None:
     assert summary["joints"]["joint1"]["rmse"] is None
 
 
+def test_no_interval_of_what_only_one_episode_says() -> None:
+    one, other = make_episode(), make_episode(psnr=np.full((6, 4), np.nan))
+    psnr = summarise([("one", measure(one)), ("other", measure(other))])["metrics"]["psnr"]
+    assert psnr["value"] > 0 and psnr["low"] is psnr["high"] is None
+
+
 def test_metrics_beyond_the_horizon_are_left_out() -> None:
     metrics = summarise([("one", measure(make_episode(horizon=8)))])["metrics"]
     assert "rmse@8" in metrics and "rmse@24" not in metrics
