@@ -97,7 +97,8 @@ def measure(episode: Episode) -> Measures:
     sums |= dict(_motion_sums(calls, groups))
     sums["direction"] = _pairs(agreed[:, arm].sum(axis=1), moved[:, arm].sum(axis=1))
     sums |= dict(_gripper_sums(episode, predictions)) | hand | dict(_count_sums(calls))
-    sums |= {name: dreamed[i].sum(axis=0)[None] for i, name in enumerate(("psnr", "ssim"))}
+    if dreamed.size:
+        sums |= {name: dreamed[i].sum(axis=0)[None] for i, name in enumerate(("psnr", "ssim"))}
     return Measures(
         **{name: getattr(episode, name) for name in _COPIED},
         notices=(*episode.notices, *absent, *_left_out(calls)),

@@ -29,7 +29,7 @@ FILE = "report.json"
 VERSION = 1
 """Of the content."""
 
-_SAME = ("embodiment", "policy", "settings", "reference", "horizon", "joints", "grippers", "units", "stages")
+_SAME = ("embodiment", "policy", "settings", "horizon", "joints", "grippers", "units")
 """What episodes of one report have in common."""
 
 _Named = Sequence[tuple[str, Measures]]
@@ -52,6 +52,7 @@ def summarise(
     first, all_ = episodes[0][1], [measures for _, measures in episodes]
     groups = joint_groups(first.joints, first.grippers, first.units)
     known = definitions(groups, first.horizon)
+    references = Counter(measures.reference for measures in all_)
     shared = [text for text in first.notices if all(text in measures.notices for measures in all_)]
     tallies = [measures.tallies for measures in all_]
     content: dict[str, Any] = {
@@ -59,7 +60,7 @@ def summarise(
         "policy": first.policy,
         "embodiment": first.embodiment,
         "settings": first.settings,
-        "reference": first.reference,
+        "reference": " and ".join(references),
         "metrics": {n: _metric(n, m, tallies) for n, m in known.items() if _exists(n, m, tallies)},
         "joints": _joints(all_),
         "stages": _stages(all_),
@@ -69,7 +70,7 @@ def summarise(
         "worst": _worst(episodes),
         "holds": sum((Counter(measures.holds) for measures in all_), Counter()),
         "failed": list(failed),
-        "notices": [*notices, *shared],
+        "notices": [*notices, *_mixed(references), *shared],
     }
     plain: dict[str, Any] = _plain(content)
     return plain
@@ -114,6 +115,14 @@ def _check(episodes: _Named) -> None:
                     f"{field} of the episodes: expected {ours!r} as in {first_name}, got {theirs!r} in "
                     f"{name}; evaluate them apart"
                 )
+
+
+def _mixed(references: Mapping[str, int]) -> list[str]:
+    """Says that errors of episodes do not all mean the same."""
+    if len(references) == 1:
+        return []
+    counts = " and ".join(f"of {count} episodes with {name}" for name, count in references.items())
+    return [f"recorded positions are {counts}: errors against the two differ by how well the arm follows"]
 
 
 def _exists(name: str, metric: Metric, tallies: Sequence[Tallies]) -> bool:
@@ -161,10 +170,14 @@ def _joints(episodes: Sequence[Measures]) -> dict[str, dict[str, Any]]:
 
 
 def _stages(episodes: Sequence[Measures]) -> dict[str, dict[str, float]]:
-    times_s = np.concatenate([measures.stages_s for measures in episodes])
+    """By stage that any of them has."""
+    times_s: dict[str, list[Floats]] = {}
+    for measures in episodes:
+        for stage, column in zip(measures.stages, measures.stages_s.T, strict=True):
+            times_s.setdefault(stage, []).append(column[np.isfinite(column)])
     return {
-        stage: {f"p{percent}": percentile(column[np.isfinite(column)], percent) for percent in (50, 90, 99)}
-        for stage, column in zip(episodes[0].stages, times_s.T, strict=True)
+        stage: {f"p{percent}": percentile(np.concatenate(parts), percent) for percent in (50, 90, 99)}
+        for stage, parts in times_s.items()
     }
 
 

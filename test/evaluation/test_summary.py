@@ -99,9 +99,10 @@ def test_episodes_by_themselves(summary: dict[str, Any]) -> None:
     assert (first["id"], first["bag"], first["number"]) == ("session1-000", "bags/session1.mcap", 0)
     assert (first["start_ns"], first["calls"], second["calls"]) == (START_NS, 10, 20)
     assert first["duration_s"] == pytest.approx(DT_S * (24 + 9 * 8 + 24))
+    assert list(second["metrics"]) == list(summary["metrics"])
+    assert set(second["metrics"]) - set(first["metrics"]) == {"psnr", "ssim"}
     for entry, offset in zip(summary["episodes"], OFFSETS, strict=True):
         assert entry["metrics"]["rmse"] == pytest.approx(offset)
-        assert list(entry["metrics"]) == list(summary["metrics"])
         assert Tallies.of(entry["tallies"]).sums["mae"][0] == pytest.approx(
             [offset * entry["calls"] * 48, entry["calls"] * 48]
         )
@@ -160,7 +161,6 @@ def test_metrics_beyond_the_horizon_are_left_out() -> None:
     [
         ("policy", "noise"),
         ("settings", {"seed": 1}),
-        ("reference", "joint states"),
         ("joints", ("a", "b", "gripper")),
     ],
 )
@@ -169,6 +169,24 @@ def test_episodes_of_different_runs_are_refused(field: str, other: Any) -> None:
     named = [("a", measure(one)), ("b", measure(replace(one, **{field: other})))]
     with pytest.raises(ValueError, match=f"^{field} of the episodes: expected .* as in a, got .* in b"):
         summarise(named)
+
+
+def test_episodes_with_and_without_commands_are_told_apart() -> None:
+    one = make_episode()
+    other = replace(one, reference="joint states", stages=("model",), stages_s=np.full((6, 1), 0.5))
+    empty = replace(one, stages=(), stages_s=np.zeros((6, 0)))
+    summary = summarise([(str(n), measure(episode)) for n, episode in enumerate((one, other, empty))])
+    assert summary["reference"] == "commands and joint states"
+    assert "of 2 episodes with commands and of 1 episodes with joint states" in summary["notices"][0]
+    assert list(summary["stages"]) == list(STAGES)
+    assert summary["stages"]["model"]["p90"] == 0.5 > summary["stages"]["plan"]["p99"]
+
+
+def test_without_dreams_there_is_nothing_about_them() -> None:
+    nothing = np.empty((6, 0))
+    summary = summarise([("one", measure(make_episode(psnr=nothing, ssim=nothing)))])
+    assert summary["dream"] == {"psnr": [], "ssim": []}
+    assert "psnr" not in summary["metrics"]
 
 
 def test_no_episode_is_no_report() -> None:
