@@ -78,7 +78,7 @@ function render() {
   stale = false;
 }
 
-/** Shows the picture of the time; while one is being loaded no other is asked for, fast playing leaves some out. */
+/** Shows the picture of the time; while one is loading no other is asked for, so fast playing leaves some out. */
 function showPicture(kind) {
   const image = pictures[kind];
   const i = Math.max(after(data.pictures.times, now) - 1, 0);

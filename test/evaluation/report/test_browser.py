@@ -11,7 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from episodes import START_NS, make_episode, waves
+from episodes import START_NS, make_episode, replace, waves
 from playwright.sync_api import Browser, Page, sync_playwright
 from reports import HOSTILE, make_report
 
@@ -158,9 +158,7 @@ def test_the_pictures_are_those_of_the_time(episode: Page, report: Path) -> None
         assert episode.locator("#dreamed").is_visible() == (index % 2 == 0)
         assert episode.get_by_text("nothing was dreamed").is_visible() == (index % 2 == 1)
     episode.evaluate("for (const time of [1, 2, 3, 0.5]) seek(time)")
-    episode.wait_for_function(
-        "name => find('observed').getAttribute('src') === name", arg="observed/000001.jpg"
-    )
+    episode.wait_for_function(shown, arg="observed/000001.jpg")
     box = episode.locator("#observed").bounding_box()
     assert box is not None
     assert box["width"] / box["height"] == pytest.approx(160 / 90, rel=0.01)
@@ -257,6 +255,21 @@ def test_one_value_of_many_is_seen(opened: Opened, tmp_path: Path) -> None:
     plot = pixels(page.locator("#plots canvas").first.screenshot()).astype(int)
     x, y = page.evaluate("[plots[0].x(1801), plots[0].y(0.7)].map(Math.round)")
     assert np.abs(plot[y, x - 1 : x + 2] - plot[y, x - 40]).max() > 50
+    opened.check()
+
+
+def test_an_episode_without_answers_or_pictures_has_a_page(opened: Opened, tmp_path: Path) -> None:
+    episode = make_episode(calls=2)
+    none = {name: values[:0] for name, values in vars(episode.calls).items()}
+    bare = {"measured": episode.measured[:0], "upper": np.full(3, np.inf)}
+    bare |= {name: getattr(episode, name)[:0] for name in ("measured_ns", "pictures_ns")}
+    make_report(tmp_path, {"none-000": replace(episode, **none, **bare)})
+    opened.page.goto(address(tmp_path / "report.html"))
+    opened.page.get_by_role("link", name="none-000").click()
+    assert opened.page.locator("#call").inner_text() == "no chunk yet"
+    assert opened.page.get_by_text("no picture of this time").is_visible()
+    opened.page.locator("#scrub").fill("1")
+    assert opened.page.evaluate("now") == 1
     opened.check()
 
 
