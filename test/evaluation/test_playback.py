@@ -53,6 +53,12 @@ def wave_bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bags.write(tmp_path_factory.mktemp("bags") / "wave", recordings.session(ROBOT, WAVE, SECONDS))
 
 
+@pytest.fixture(scope="module")
+def tiny() -> Policy:
+    """A model with random weights."""
+    return make_policy(TINY, ROBOT, lambda: 0)[0]
+
+
 def whole(path: Path) -> Span:
     with Bag(path) as bag:
         return Span(number=0, start_ns=bag.start_ns, end_ns=bag.end_ns, instruction="move")
@@ -215,21 +221,19 @@ def test_messages_that_cannot_be_used_are_said(tmp_path: Path) -> None:
         assert words in said
 
 
-def test_an_episode_begins_with_what_was_seen_before_it(ramp_bag: Path, tmp_path: Path) -> None:
+def test_an_episode_begins_with_what_was_seen_before_it(ramp_bag: Path, tiny: Policy, tmp_path: Path) -> None:
     """A policy that needs images of the past is asked at once, not after the time that they reach back."""
     span = Span(number=3, start_ns=START_NS + 4 * NS, end_ns=START_NS + 6 * NS, instruction="move")
-    policy, _ = make_policy(TINY, ROBOT, lambda: 0)
-    found = played(ramp_bag, policy, tmp_path, span, parameters=TINY)
+    found = played(ramp_bag, tiny, tmp_path, span, parameters=TINY)
     assert span.start_ns <= found.calls.asked_ns[0] < span.start_ns + NS // 10
     assert found.measured_ns[0] >= span.start_ns - NS // 10 and found.number == 3
-    first = played(ramp_bag, make_policy(TINY, ROBOT, lambda: 0)[0], tmp_path, parameters=TINY)
+    first = played(ramp_bag, tiny, tmp_path, parameters=TINY)
     assert first.calls.asked_ns[0] > START_NS + 1.4 * NS
 
 
-def test_dreams_are_compared_with_what_came(wave_bag: Path, tmp_path: Path) -> None:
-    policy, _ = make_policy(TINY, ROBOT, lambda: 0)
-    found = played(wave_bag, policy, tmp_path, parameters=TINY, latency_s=0.2)
-    calls, count = found.calls, policy.imagined().shape[0]
+def test_dreams_are_compared_with_what_came(wave_bag: Path, tiny: Policy, tmp_path: Path) -> None:
+    found = played(wave_bag, tiny, tmp_path, parameters=TINY, latency_s=0.2)
+    calls, count = found.calls, tiny.imagined().shape[0]
     assert calls.psnr.shape == calls.ssim.shape == (len(calls.used), count)
     due_ns = calls.captured_ns[:, None] + np.arange(1, count + 1) * (NS // 5)
     last_ns = START_NS + round(SECONDS * NS) - NS // recordings.CAMERA_RATE_HZ
@@ -245,11 +249,11 @@ def test_dreams_are_compared_with_what_came(wave_bag: Path, tmp_path: Path) -> N
 
 
 def test_who_dreams_what_comes_is_equal_to_it(wave_bag: Path, tmp_path: Path) -> None:
-    """Every cell of the canvas black but for what the cameras see, at the very times of the dream."""
+    """Dark cameras and a dark dream; then bright ones."""
 
     class Seer(HoldPolicy):
         def imagined(self) -> np.ndarray:
-            return np.zeros((8, 352, 640, 3), np.uint8)
+            return np.zeros((8, 44, 80, 3), np.uint8)
 
     dark = [
         (topic, log_ns, recordings.image(0, np.zeros((36, 64, 3), np.uint8)) if "image" in topic else message)

@@ -66,18 +66,18 @@ def point(names: tuple[str, ...], positions: np.ndarray, after_ns: int) -> Any:
 
 
 def session(
-    robot: Embodiment, motion: Motion, seconds: float, commands: bool = True, start_s: float = 0.0
+    robot: Embodiment, motion: Motion, seconds: float, commands: bool = True, slowly: int = 1
 ) -> list[Message]:
     """What cameras, joints and controllers send, by log time.
 
     The joints are where the motion says; with commands, each is told every time where it is to be one period
-    later.
+    later. All rates are divided by `slowly`.
     """
     streams = [
-        *(_images(robot, number, start_s, seconds) for number in range(len(robot.cameras))),
-        _joint_states(robot, motion, start_s, seconds),
+        *(_images(robot, number, slowly, seconds) for number in range(len(robot.cameras))),
+        _joint_states(robot, motion, slowly, seconds),
         *(
-            _commands(robot, motion, number, start_s, seconds)
+            _commands(robot, motion, number, slowly, seconds)
             for number in range(len(robot.controllers))
             if commands
         ),
@@ -85,27 +85,27 @@ def session(
     return sorted((entry for stream in streams for entry in stream), key=lambda entry: entry[1])
 
 
-def _times(start_s: float, seconds: float, rate_hz: int) -> Iterator[tuple[int, float, int]]:
-    for number in range(round(start_s * rate_hz), round((start_s + seconds) * rate_hz)):
-        yield number, number / rate_hz, START_NS + number * NS // rate_hz
+def _times(slowly: int, seconds: float, rate_hz: int) -> Iterator[tuple[int, float, int]]:
+    for number in range(round(seconds * rate_hz / slowly)):
+        yield number, number * slowly / rate_hz, START_NS + number * slowly * NS // rate_hz
 
 
-def _images(robot: Embodiment, camera: int, start_s: float, seconds: float) -> Iterator[Message]:
+def _images(robot: Embodiment, camera: int, slowly: int, seconds: float) -> Iterator[Message]:
     topic = f"/{robot.cameras[camera].topic}"
-    for number, _, stamp in _times(start_s, seconds, CAMERA_RATE_HZ):
+    for number, _, stamp in _times(slowly, seconds, CAMERA_RATE_HZ):
         yield topic, stamp + DELAY_NS + camera * APART_NS, image(stamp, picture(number, camera))
 
 
-def _joint_states(robot: Embodiment, motion: Motion, start_s: float, seconds: float) -> Iterator[Message]:
-    for _, time_s, stamp in _times(start_s, seconds, JOINT_RATE_HZ):
+def _joint_states(robot: Embodiment, motion: Motion, slowly: int, seconds: float) -> Iterator[Message]:
+    for _, time_s, stamp in _times(slowly, seconds, JOINT_RATE_HZ):
         yield "/joint_states", stamp + DELAY_NS - APART_NS, joint_state(robot, stamp, motion(time_s))
 
 
 def _commands(
-    robot: Embodiment, motion: Motion, controller: int, start_s: float, seconds: float
+    robot: Embodiment, motion: Motion, controller: int, slowly: int, seconds: float
 ) -> Iterator[Message]:
-    entry, period_ns = robot.controllers[controller], NS // COMMAND_RATE_HZ
+    entry, period_s = robot.controllers[controller], slowly / COMMAND_RATE_HZ
     columns = [robot.state_joints.index(joint) for joint in entry.joints]
-    for _, time_s, stamp in _times(start_s, seconds, COMMAND_RATE_HZ):
-        positions = motion(time_s + 1 / COMMAND_RATE_HZ)[columns]
-        yield f"/{entry.name}/joint_trajectory", stamp, point(entry.joints, positions, period_ns)
+    for _, time_s, stamp in _times(slowly, seconds, COMMAND_RATE_HZ):
+        positions = motion(time_s + period_s)[columns]
+        yield f"/{entry.name}/joint_trajectory", stamp, point(entry.joints, positions, round(period_s * NS))
