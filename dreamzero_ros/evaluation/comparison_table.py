@@ -41,5 +41,6 @@ def _cells(change: Change) -> tuple[str, str, str, str]:
     a, b, low, high = (
         number(None if isnan(value) else value) for value in (change.a, change.b, change.low, change.high)
     )
-    relative = f"{100 * change.relative:+.1f} %" if isfinite(change.relative) else NONE
+    sign = "+" if change.relative > 0 else ""
+    relative = f"{sign}{number(100 * change.relative)} %" if isfinite(change.relative) else NONE
     return a, b, relative, NONE if isnan(change.low) else f"{low} to {high}"

@@ -35,7 +35,7 @@ class Moment:
 
     call: int
     at_s: float
-    """Its capture, after the begin of the episode [s]."""
+    """Its capture, after the begin of the episode [s]; 0 for one that was logged only then."""
     rmse: float
     """Over its targets and the joints of the first unit of `Measures.groups`."""
 
@@ -260,7 +260,9 @@ def _worst(episode: Episode) -> tuple[Moment, ...]:
     for call in known[np.argsort(-rmse[known], kind="stable")].tolist():
         if len(taken) < WORST and all(abs(at_s[call] - at_s[other]) > apart_s for other in taken):
             taken.append(call)
-    return tuple(Moment(call=call, at_s=float(at_s[call]), rmse=float(rmse[call])) for call in taken)
+    return tuple(
+        Moment(call=call, at_s=max(0.0, float(at_s[call])), rmse=float(rmse[call])) for call in taken
+    )
 
 
 def _is_gripper(episode: Episode) -> Mask:

@@ -34,7 +34,7 @@ def test_a_comparison_alone_passes(folders: list[str], capsys: pytest.CaptureFix
     assert main(["compare", *folders]) == PASSED == 0
     printed = capsys.readouterr().out
     row = next(line for line in printed.splitlines() if line.startswith("rmse "))
-    assert "+10.0 %" in row and "worse" in row
+    assert "+10 %" in row and "worse" in row
     assert "over the 2 episodes that both have" in printed
     assert max(map(len, printed.splitlines()[2:])) <= 100
 

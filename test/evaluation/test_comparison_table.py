@@ -28,7 +28,7 @@ def test_every_metric_is_a_row_of_a_table_that_fits() -> None:
     changes = {"rmse": WORSE, "spliced_jump_velocity_max_m": UNKNOWN}
     lines = printed(Comparison(changes=changes, episodes=12, only_a=(), only_b=())).splitlines()
     assert max(map(len, lines)) <= 100
-    assert lines[1].split() == ["rmse", "0.1", "0.15", "+50.0", "%", "0.02", "to", "0.08", "rad", "worse"]
+    assert lines[1].split() == ["rmse", "0.1", "0.15", "+50", "%", "0.02", "to", "0.08", "rad", "worse"]
     assert lines[2].split() == ["spliced_jump_velocity_max_m", "0", "–", "–", "–", "rad/s^3", "unclear"]
     assert "over the 12 episodes that both have" in lines[3]
     assert len(lines) == 4

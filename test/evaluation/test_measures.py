@@ -210,6 +210,12 @@ def test_the_worst_moments_are_a_horizon_apart() -> None:
     assert worst[0].rmse == pytest.approx(1)
 
 
+def test_an_image_that_was_captured_before_the_begin_is_shown_at_the_begin() -> None:
+    whole = make_episode()
+    late = replace(whole, start_ns=int(whole.calls.captured_ns[0]) + 2_000_000)
+    assert min(moment.at_s for moment in measure(late).worst) == 0
+
+
 @FEW
 @given(seeds=st.tuples(st.integers(0, 99), st.integers(100, 199)), calls=st.integers(1, 5))
 def test_pooling_equals_measuring_both_as_one(seeds: tuple[int, int], calls: int) -> None:

@@ -7,13 +7,21 @@ import json
 from pathlib import Path
 from typing import Any
 
+import bags
 import numpy as np
 import pytest
+import recordings
 from episodes import DT_S, JOINTS, STAGES, START_NS, make_episode, replace, waves
 
+from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation.measures import measure
 from dreamzero_ros.evaluation.metrics import Tallies
+from dreamzero_ros.evaluation.playback import PlaybackSettings, play
+from dreamzero_ros.evaluation.spans import Span
+from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.evaluation.summary import FILE, VERSION, read_summary, summarise, write_summary
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
+from dreamzero_ros.policy.stand_ins import HoldPolicy
 
 pytestmark = pytest.mark.cpu
 
@@ -203,3 +211,22 @@ def test_what_is_no_report_says_so(tmp_path: Path, content: str, words: str) -> 
         read_summary(tmp_path)
     with pytest.raises(ValueError, match="No such file"):
         read_summary(tmp_path / "nowhere")
+
+
+def test_a_bag_of_joints_that_move_with_constant_speed_through_a_policy_that_holds(tmp_path: Path) -> None:
+    robot, seconds = load("droid_franka"), 6
+    ramp = recordings.ramp(robot)
+    path = bags.write(tmp_path / "bag", recordings.session(robot, ramp, seconds, commands=False))
+    span = Span(
+        number=0, start_ns=bags.START_NS, end_ns=bags.START_NS + seconds * bags.NS, instruction="move"
+    )
+    settings = PlaybackSettings(parameters=PolicyParameters(policy="hold"), latency_s=0.0)
+    episode = play(path, span, robot, streams(robot), HoldPolicy(robot), settings, tmp_path)
+    metrics = summarise([("bag-000", measure(episode))])["metrics"]
+    speeds = (ramp(1.0) - ramp(0.0))[:7]
+    for step in (1, 8, 24):
+        expected = np.sqrt((speeds**2).mean()) * step * robot.dt_s
+        assert metrics[f"rmse@{step}"]["value"] == pytest.approx(expected, rel=1e-6)
+        assert metrics[f"rmse@{step}"]["hold"]["value"] == pytest.approx(expected, rel=1e-6)
+        assert metrics[f"rmse@{step}"]["repeat"]["value"] == pytest.approx(0, abs=1e-9)
+    assert metrics["direction"]["value"] == 0 and metrics["direction"]["repeat"]["value"] == 1
