@@ -16,13 +16,11 @@ from numpy.typing import NDArray
 
 from dreamzero_ros.evaluation.end_effector import end_effector_sums
 from dreamzero_ros.evaluation.episode import Calls, Episode, Floats
-from dreamzero_ros.evaluation.metrics import POLICY, STEPS, SUFFIXES, Tallies
+from dreamzero_ros.evaluation.metrics import MOVES, POLICY, STEPS, SUFFIXES, Tallies
 from dreamzero_ros.evaluation.statistics import quotient
 from dreamzero_ros.evaluation.switches import switch_sums
 from dreamzero_ros.kinematics.chain import KinematicsError
 
-MOVES = {"rad": 0.01, "m": 0.005, "ratio": 0.02}
-"""By unit: motion of a joint, from its position at capture, that has a direction."""
 WORST = 10
 """Moments that are kept of an episode."""
 
@@ -158,8 +156,8 @@ def _error_sums(
             yield name + suffix, _pairs(sums[..., mask].sum(axis=(1, 2)), counted[..., mask].sum(axis=(1, 2)))
             for step in STEPS:
                 if step <= errors.shape[2]:
-                    sum_, count = (part[:, step - 1, mask].sum(axis=1) for part in (sums, counted))
-                    yield f"{name}@{step}{suffix}", _pairs(sum_, count)
+                    at = (part[:, step - 1, mask].sum(axis=1) for part in (sums, counted))
+                    yield f"{name}@{step}{suffix}", _pairs(*at)
         lengths = np.linalg.norm(errors[:, :, -1, mask], axis=-1)
         yield f"final_error{suffix}", _sums(lengths, np.isfinite(lengths), (1,))
 

@@ -29,6 +29,9 @@ STEPS = (1, 8, 24)
 SUFFIXES = {"rad": "", "m": "_m", "ratio": "_ratio"}
 """By unit of the joints: how the names of metrics that have a unit end."""
 
+MOVES = {"rad": 0.01, "m": 0.005, "ratio": 0.02}
+"""By unit of a joint: how far from its position at capture a motion has a direction."""
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Tallies:
@@ -152,7 +155,7 @@ _SHARES = {
         unit="ratio",
         better="higher",
         text="Share of targets to the side of the measured position at capture that the recorded motion "
-        "takes, of those where it moves a joint by more than 0.01 rad or 0.005 m.",
+        f"takes, of those where it moves a joint by more than {MOVES['rad']} rad or {MOVES['m']} m.",
     ),
     "gripper_accuracy": Metric(
         unit="ratio",
