@@ -38,6 +38,7 @@ setup(
             f"footage_node = {NAME}.ros.footage_node:main",
             f"check = {NAME}.ros.check.command:main",
             f"run = {NAME}.ros.run_command:main",
+            f"evaluate_bag = {NAME}.evaluation.run_command:main",
             f"demo = {NAME}.ros.demo:main",
             f"dreamzero-bench = {NAME}.policy.bench:main",
             f"dreamzero-evaluate = {NAME}.evaluation.command:main",

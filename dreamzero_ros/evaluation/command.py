@@ -23,6 +23,8 @@ from dreamzero_ros.evaluation.compare_command import (
 )
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.inspection import inspect
+from dreamzero_ros.evaluation.options import add_robot
+from dreamzero_ros.evaluation.run_command import RUN_EPILOG, RUN_HELP, add_run, run
 from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.evaluation.table import WIDTH, print_inspection
 
@@ -67,6 +69,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     _add_inspect(inspect_parser)
     inspect_parser.set_defaults(run=_inspect)
+    run_parser = commands.add_parser(
+        "run",
+        help="what a policy would have done on bags, as a report",
+        description=RUN_HELP,
+        epilog=RUN_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_run(run_parser)
+    run_parser.set_defaults(run=run)
     compare_parser = commands.add_parser(
         "compare",
         help="what changed from one evaluation to another, and whether it may be chance",
@@ -84,35 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("bag", type=Path, help="rosbag2 folder, or a single .mcap or .db3 file; compressed or not")
-    add(
-        "--embodiment",
-        required=True,
-        help="a shipped robot such as droid_franka, or the path of a robot file",
-    )
-    add(
-        "--parameter",
-        action="append",
-        default=[],
-        type=partial(_pair, "="),
-        metavar="NAME=VALUE",
-        help="a parameter of the robot file, such as arm=fr3; may be repeated",
-    )
-    add(
-        "--topic",
-        action="append",
-        default=[],
-        type=partial(_pair, ":="),
-        metavar="STREAM:=TOPIC",
-        help="another topic for a camera, joint_states or a controller; may be repeated",
-    )
-    add("--namespace", default="/", help="namespace of the relative topics of the robot file (%(default)s)")
-
-
-def _pair(separator: str, text: str) -> tuple[str, str]:
-    name, found, value = text.partition(separator)
-    if not (name and found and value):
-        raise argparse.ArgumentTypeError(f"expected NAME{separator}VALUE, got {text!r}")
-    return name, value
+    add_robot(parser)
 
 
 def _inspect(options: argparse.Namespace) -> int:

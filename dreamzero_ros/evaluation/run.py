@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays the episodes of many bags, in this process or in several, and writes one report over all.
+
+An episode is finished once its folder is there; what was finished is not played again. The report does not
+depend on the order in which episodes were finished.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dreamzero_ros.evaluation.episode import load
+from dreamzero_ros.evaluation.errors import BagError
+from dreamzero_ros.evaluation.job import Job, Player, Unit
+from dreamzero_ros.evaluation.measures import measure
+from dreamzero_ros.evaluation.plan import Planned
+from dreamzero_ros.evaluation.report.write import write_report
+from dreamzero_ros.evaluation.summary import summarise, write_summary
+
+Progress = Callable[[float], None]
+"""Called with seconds of bag that were played since the last call."""
+
+_NS = 1_000_000_000
+
+
+def play_all(
+    job: Job, plan: Sequence[Planned], out: Path, workers: int = 1, progress: Progress = lambda seconds: None
+) -> dict[str, str]:
+    """Plays every episode of a plan that is not finished.
+
+    Args:
+        job: What is evaluated.
+        plan: The episodes.
+        out: Folder of the evaluation.
+        workers: Processes, each with a policy of its own.
+        progress: See there; finished episodes count as played.
+
+    Returns:
+        By path of the bag: why an episode of it could not be played to its end, in words.
+
+    Raises:
+        ValueError: The policy cannot be had.
+        OSError: Something cannot be written, for example because the disk is full.
+        RuntimeError: A process ended before its work was done.
+    """
+    units = [unit for planned in plan for unit in planned.units]
+    open_ = [unit for unit in units if not unit.folder(out).exists()]
+    progress(sum(_seconds(unit) for unit in units) - sum(_seconds(unit) for unit in open_))
+    if not open_:
+        return {}
+    played = _here(job, open_, out, progress) if workers == 1 else _apart(job, open_, out, workers, progress)
+    return {str(unit.bag): words for unit, words in played if words}
+
+
+def report(plan: Sequence[Planned], failed: dict[str, str], out: Path) -> dict[str, Any] | None:
+    """Writes the report over all finished episodes.
+
+    Args:
+        plan: The episodes.
+        failed: As `play_all` returns it.
+        out: Folder of the evaluation.
+
+    Returns:
+        Content of report.json; None, and no report, when no episode is finished.
+
+    Raises:
+        ValueError: An episode cannot be read, or they do not fit together.
+        OSError: Something cannot be written.
+    """
+    finished = [(u.id, u.folder(out)) for planned in plan for u in planned.units if u.folder(out).exists()]
+    if not finished:
+        return None
+    summary = summarise(
+        [(name, measure(load(folder))) for name, folder in finished],
+        [{"bag": str(path), "error": words} for path, words in failures(plan, failed)],
+        [f"{planned.name}: {notice}" for planned in plan for notice in planned.notices],
+    )
+    write_summary(out, summary)
+    write_report(out, summary, finished)
+    return summary
+
+
+def failures(plan: Sequence[Planned], failed: dict[str, str]) -> Iterator[tuple[Path, str]]:
+    """Bags of which something is missing, and why, in order."""
+    for planned in plan:
+        words = planned.error or failed.get(str(planned.path), "")
+        if words:
+            yield planned.path, words
+
+
+def _here(job: Job, units: Sequence[Unit], out: Path, progress: Progress) -> Iterator[tuple[Unit, str]]:
+    player = Player(job)
+    try:
+        for unit in units:
+            clock = _Clock(unit, progress)
+            yield unit, _played(player, unit, out, clock.advance)
+            clock.advance(unit.span.end_ns)
+    finally:
+        player.close()
+
+
+def _apart(
+    job: Job, units: Sequence[Unit], out: Path, workers: int, progress: Progress
+) -> Iterator[tuple[Unit, str]]:
+    context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
+    prepare = partial(_open, job, max(1, torch.get_num_threads() // workers))
+    with ProcessPoolExecutor(min(workers, len(units)), context, prepare) as pool:
+        waiting: dict[Future[str], Unit] = {pool.submit(_work, unit, out): unit for unit in units}
+        try:
+            for future in as_completed(waiting):
+                unit = waiting[future]
+                yield unit, future.result()
+                progress(_seconds(unit))
+        except BrokenProcessPool as error:
+            fix = "was it killed for its memory? use fewer workers; finished episodes are kept"
+            raise RuntimeError(f"a worker ended before its work was done: {fix}") from error
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not all(future.done() for future in waiting):
+                for child in multiprocessing.active_children():
+                    child.terminate()
+
+
+_player: Player | ValueError
+"""Of a worker, or why it has none."""
+
+
+def _open(job: Job, threads: int) -> None:
+    """Prepares a worker."""
+    global _player
+    torch.set_num_threads(threads)
+    try:
+        _player = Player(job)
+    except ValueError as error:
+        _player = ValueError(str(error))  # errors with further arguments do not travel
+
+
+def _work(unit: Unit, out: Path) -> str:
+    if isinstance(_player, ValueError):
+        raise _player
+    return _played(_player, unit, out)
+
+
+def _played(
+    player: Player, unit: Unit, out: Path, progress: Callable[[int], None] = lambda log_ns: None
+) -> str:
+    """Plays an episode; returns why it could not be played to its end, or nothing."""
+    try:
+        player.play(unit, out, progress)
+    except BagError as error:
+        return str(error)
+    return ""
+
+
+class _Clock:
+    """Turns log times of an episode into seconds that were played."""
+
+    def __init__(self, unit: Unit, progress: Progress) -> None:
+        self._reached_ns = unit.span.start_ns
+        self._progress = progress
+
+    def advance(self, log_ns: int) -> None:
+        if log_ns > self._reached_ns:
+            self._progress((log_ns - self._reached_ns) / _NS)
+            self._reached_ns = log_ns
+
+
+def _seconds(unit: Unit) -> float:
+    return (unit.span.end_ns - unit.span.start_ns) / _NS
