@@ -58,10 +58,11 @@ def test_without_a_rule_the_bag_is_one_episode(path: Path) -> None:
 
 
 def test_a_pause_of_any_required_stream_ends_an_episode(path: Path) -> None:
-    assert found(path, Split(instruction="go", gap_s=0.5)) == [
-        (0.002, 4.002, "go"),
-        (7.002, 11.802, "go"),
-    ]
+    for gap_s in (0.5, 1.9):
+        assert found(path, Split(instruction="go", gap_s=gap_s)) == [
+            (0.002, 4.002, "go"),
+            (7.002, 11.802, "go"),
+        ]
     assert found(path, Split(instruction="go", gap_s=2.1)) == [(0.002, 11.802, "go")]
     assert found(path, Split(instruction="go", gap_s=0.5, shortest_s=4.5)) == [(7.002, 11.802, "go")]
 
