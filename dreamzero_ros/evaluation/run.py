@@ -15,8 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dreamzero_ros.evaluation.episode import load
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.job import Job, Player, Unit
@@ -24,6 +22,7 @@ from dreamzero_ros.evaluation.measures import measure
 from dreamzero_ros.evaluation.plan import Planned
 from dreamzero_ros.evaluation.report.write import write_report
 from dreamzero_ros.evaluation.summary import summarise, write_summary
+from dreamzero_ros.policy.policy_parameters import share_cores
 
 Progress = Callable[[float], None]
 """Called with seconds of bag that were played since the last call."""
@@ -111,7 +110,7 @@ def _apart(
     job: Job, units: Sequence[Unit], out: Path, workers: int, progress: Progress
 ) -> Iterator[tuple[Unit, str]]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
-    prepare = partial(_open, job, max(1, torch.get_num_threads() // workers))
+    prepare = partial(_open, job, workers)
     with ProcessPoolExecutor(min(workers, len(units)), context, prepare) as pool:
         waiting: dict[Future[str], Unit] = {pool.submit(_work, unit, out): unit for unit in units}
         try:
@@ -133,10 +132,10 @@ _player: Player | ValueError
 """Of a worker, or why it has none."""
 
 
-def _open(job: Job, threads: int) -> None:
+def _open(job: Job, workers: int) -> None:
     """Prepares a worker."""
     global _player
-    torch.set_num_threads(threads)
+    share_cores(workers)
     try:
         _player = Player(job)
     except ValueError as error:

@@ -19,10 +19,10 @@ from dreamzero_ros.evaluation.inspection import Inspection
 from dreamzero_ros.evaluation.job import Job, Unit
 from dreamzero_ros.evaluation.options import add_robot, pair
 from dreamzero_ros.evaluation.plan import Planned, bags_of, make_plan
-from dreamzero_ros.evaluation.report.markdown import markdown
 from dreamzero_ros.evaluation.report.write import REPORT
 from dreamzero_ros.evaluation.run import failures, play_all, report
 from dreamzero_ros.evaluation.spans import Split
+from dreamzero_ros.evaluation.summary_table import print_summary
 from dreamzero_ros.evaluation.table import WIDTH, print_inspection
 from dreamzero_ros.policy.parameters import build, parameter_file, parse
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
@@ -175,8 +175,8 @@ def _say(
 ) -> int:
     incomplete = list(failures(plan, failed))
     if summary is not None:
-        console.print(Text(markdown(dict(summary))))
-        console.print(f"The report: {out / REPORT}")
+        print_summary(console, summary)
+        console.print(f"\nThe report: {out / REPORT}", soft_wrap=True)
     for _, words in incomplete:
         errors.print(Text(words, "bold red"))
     return INCOMPLETE if incomplete or summary is None else COMPLETE

@@ -115,6 +115,11 @@ def make_policy(
     return (DelayedPolicy(policy, added_s, now_ns), warm_s + added_s) if added_s else (policy, warm_s)
 
 
+def share_cores(processes: int) -> None:
+    """Lets the model of this process use its part of the cores where so many processes run one."""
+    torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+
+
 def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple[Policy, float]:
     if parameters.policy == "hold":
         return HoldPolicy(embodiment), 0.0
