@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the report of one hour of recording."""
+"""Times reading a bag, and the report of one hour of recording."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dreamzero_ros.evaluation import reading_bench
 from dreamzero_ros.evaluation.episode import Calls, Episode, save
 from dreamzero_ros.evaluation.measures import measure as measure_episode
 from dreamzero_ros.evaluation.pictures import DREAMED, OBSERVED, picture_name
@@ -22,7 +23,7 @@ PICTURES_PER_CALL = 8
 
 
 def measure() -> dict[str, float]:
-    """Seconds from a finished episode of an hour to its report, and the size of its page [MB]."""
+    """How fast bags are read; seconds from an episode of an hour to its report, the size of its page [MB]."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         place = folder / "episodes" / "hour"
@@ -32,11 +33,13 @@ def measure() -> dict[str, float]:
         write_report(folder, summarise([("hour", measure_episode(episode))]), [("hour", place)])
         taken_s = time.perf_counter() - begin
         size = (place / PAGE).stat().st_size
-    return {"report_of_an_hour_s": round(taken_s, 2), "page_of_an_hour_mb": round(size / 1e6, 1)}
+    report = {"report_of_an_hour_s": round(taken_s, 2), "page_of_an_hour_mb": round(size / 1e6, 1)}
+    return reading_bench.measure() | report
 
 
 def print_table(results: dict[str, float]) -> None:
     """Prints what `measure` returned."""
+    reading_bench.print_table(results)
     print(f"{f'report of one hour: {CALLS} calls of {HORIZON} x {JOINTS} targets':<60}")
     print(f"  {'metrics and pages [s]':<58}{results['report_of_an_hour_s']:10.2f}")
     print(f"  {'page of the episode [MB]':<58}{results['page_of_an_hour_mb']:10.1f}")

@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+
+import cv2
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged
@@ -66,7 +69,7 @@ def observations(
     by_name = {camera.name: camera for camera in embodiment.cameras}
     cameras = {stream.topic: by_name[stream.name] for stream in streams if stream.kind is Kind.CAMERA}
     topics = {stream.topic for stream in streams if stream.required}
-    with ThreadPoolExecutor(DECODERS) as decoders:
+    with ThreadPoolExecutor(DECODERS) as decoders, _one_thread_each():
         waiting: deque[Seen | Felt] = deque()
         for logged in bag.messages(topics, start_ns, stop_ns):
             camera = cameras.get(logged.topic)
@@ -78,6 +81,17 @@ def observations(
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """OpenCV's own threads would stand in the way of the decoders."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 def _felt(logged: Logged, embodiment: Embodiment) -> Felt:
