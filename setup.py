@@ -40,6 +40,7 @@ setup(
             f"run = {NAME}.ros.run_command:main",
             f"evaluate_bag = {NAME}.evaluation.run_command:main",
             f"demo = {NAME}.ros.demo:main",
+            f"make_bag = {NAME}.evaluation.make_bag_command:main",
             f"dreamzero-bench = {NAME}.policy.bench:main",
             f"dreamzero-evaluate = {NAME}.evaluation.command:main",
         ]

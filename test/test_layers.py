@@ -23,7 +23,7 @@ ALLOWED = {
     "policy": {"embodiment", "engine", "motion", "observation"},
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
-    "evaluation": {"embodiment", "kinematics", "motion", "observation", "policy"},
+    "evaluation": {"embodiment", "kinematics", "motion", "observation", "policy", "sim"},
     "ros": {"embodiment", "engine", "evaluation", "kinematics", "motion", "observation", "policy", "sim"},
 }
 """Folder -> folders that it may import besides itself."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looks at bags with the eyes of a robot's policy. Needs no ROS, no GPU and no weights."""
+"""Looks at bags with the eyes of a robot's policy. Needs no ROS."""
 
 from __future__ import annotations
 
@@ -23,8 +23,15 @@ from dreamzero_ros.evaluation.compare_command import (
 )
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.inspection import inspect
+from dreamzero_ros.evaluation.make_bag_command import (
+    MAKE_BAG_EPILOG,
+    MAKE_BAG_HELP,
+    add_make_bag,
+    run_make_bag,
+)
 from dreamzero_ros.evaluation.options import add_robot
-from dreamzero_ros.evaluation.run_command import RUN_EPILOG, RUN_HELP, add_run, run
+from dreamzero_ros.evaluation.run_command import RUN_EPILOG, RUN_HELP, add_run
+from dreamzero_ros.evaluation.run_command import run as run_bags
 from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.evaluation.table import WIDTH, print_inspection
 
@@ -60,33 +67,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Console entry; returns the exit code."""
     parser = argparse.ArgumentParser(prog="dreamzero-evaluate", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
-    inspect_parser = commands.add_parser(
-        "inspect",
-        help="what is in a bag, and whether it can be used",
-        description=INSPECT_HELP,
-        epilog=INSPECT_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    _add_inspect(inspect_parser)
-    inspect_parser.set_defaults(run=_inspect)
-    run_parser = commands.add_parser(
-        "run",
-        help="what a policy would have done on bags, as a report",
-        description=RUN_HELP,
-        epilog=RUN_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_run(run_parser)
-    run_parser.set_defaults(run=run)
-    compare_parser = commands.add_parser(
-        "compare",
-        help="what changed from one evaluation to another, and whether it may be chance",
-        description=COMPARE_HELP,
-        epilog=COMPARE_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_compare(compare_parser)
-    compare_parser.set_defaults(run=run_compare)
+    for name, summary, text, epilog, add, run in _COMMANDS:
+        subparser = commands.add_parser(
+            name,
+            help=summary,
+            description=text,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        add(subparser)
+        subparser.set_defaults(run=run)
     options = parser.parse_args(arguments)
     code: int = options.run(options)
     return code
@@ -117,6 +107,35 @@ def _inspect(options: argparse.Namespace) -> int:
         return NOT_USABLE
     return USABLE if inspection.usable else NOT_USABLE
 
+
+_COMMANDS = (
+    (
+        "inspect",
+        "what is in a bag, and whether it can be used",
+        INSPECT_HELP,
+        INSPECT_EPILOG,
+        _add_inspect,
+        _inspect,
+    ),
+    ("run", "what a policy would have done on bags, as a report", RUN_HELP, RUN_EPILOG, add_run, run_bags),
+    (
+        "compare",
+        "what changed from one evaluation to another, and whether it may be chance",
+        COMPARE_HELP,
+        COMPARE_EPILOG,
+        add_compare,
+        run_compare,
+    ),
+    (
+        "make-bag",
+        "a recording of videos, for a first try",
+        MAKE_BAG_HELP,
+        MAKE_BAG_EPILOG,
+        add_make_bag,
+        run_make_bag,
+    ),
+)
+"""Name, summary, help, what follows it, and the functions that add its arguments and run it."""
 
 if __name__ == "__main__":
     sys.exit(main())
