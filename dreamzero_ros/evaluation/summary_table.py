@@ -27,8 +27,11 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
     """
     metrics, episodes = summary["metrics"], summary["episodes"]
     total = duration(sum(episode["duration_s"] for episode in episodes))
-    head = f"{summary['policy']} on {summary['embodiment']}: {len(episodes)} episodes, {total}, against"
-    console.print(Text(f"{head} the recorded {summary['reference']}\n", "bold"))
+    count = f"{len(episodes)} episode{'' if len(episodes) == 1 else 's'}, {total}"
+    words = (
+        f"{summary['policy']} on {summary['embodiment']}: {count}, against recorded {summary['reference']}"
+    )
+    console.print(Text(f"{words}\n", "bold"))
     table = Table(box=None, pad_edge=False, width=WIDTH, header_style="dim")
     table.add_column("", ratio=1)
     for heading in ("value", "95 %", *(name for _, name in BASELINES)):
