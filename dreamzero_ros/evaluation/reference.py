@@ -102,13 +102,13 @@ class Reference:
         self._embodiment = embodiment
         self._joints = embodiment.command_joints
         self._bag = Bag(path)
-        told = [s for s in streams if s.kind is Kind.COMMANDS and self._has(s)]
-        joints_of = {controller.name: controller.joints for controller in embodiment.controllers}
-        commanded = {joint for stream in told for joint in joints_of[stream.name]}
+        named = {stream: self._named(stream) for stream in streams if stream.kind is Kind.COMMANDS}
+        commanded = {joint for joints in named.values() for joint in joints}
         self.kind = COMMANDS if commanded else JOINT_STATES
         """What it is made of: commands, where there are some for any joint, or joint states."""
         self._measured = np.array([joint not in commanded for joint in self._joints])
-        self._told = {stream.topic: joints_of[stream.name] for stream in told}
+        joints_of = {controller.name: controller.joints for controller in embodiment.controllers}
+        self._told = {stream.topic: joints_of[stream.name] for stream, joints in named.items() if joints}
         (states_topic,) = (stream.topic for stream in streams if stream.kind is Kind.JOINT_STATES)
         self._commands: list[_Command] = []
         kept_ns = round(embodiment.horizon * embodiment.dt_s * 1e9) + 3 * SLACK_NS
@@ -140,9 +140,13 @@ class Reference:
         self._forget(int(times_ns[0]) - SLACK_NS)
         return found
 
-    def _has(self, stream: Stream) -> bool:
+    def _named(self, stream: Stream) -> set[str]:
+        """The command joints that the first message of a topic names; those of other robots do not count."""
         topic = self._bag.topics.get(stream.topic)
-        return topic is not None and topic.count > 0 and topic.type in stream.kind.value
+        if topic is None or topic.type not in stream.kind.value:
+            return set()
+        names = (set(logged.message.joint_names) for logged in self._bag.messages([stream.topic]))
+        return next((found for found in names if found), set()) & set(self._joints)
 
     def _take(self, logged: Logged) -> None:
         if logged.topic in self._told:

@@ -135,6 +135,16 @@ def test_points_without_positions_say_nothing(tmp_path: Path) -> None:
     assert np.isnan(asked(tmp_path / "bag", [(COMMAND_NS, message)], [0.5])[:, :7]).all()
 
 
+def test_commands_for_other_joints_are_none(tmp_path: Path) -> None:
+    message = trajectory([joint.replace("panda", "fr3") for joint in ARM.joints], [0.0], np.ones((1, 7)))
+    commands = [(f"/{ARM.name}/joint_trajectory", COMMAND_NS, message)]
+    path = bags.write(tmp_path / "bag", sorted([*states(), *commands], key=lambda entry: entry[1]))
+    reference = Reference(path, ROBOT, STREAMS, START_NS)
+    assert reference.kind == JOINT_STATES
+    np.testing.assert_allclose(reference.at(np.array([COMMAND_NS + NS]))[0, :7], measured(1.0))
+    reference.close()
+
+
 def test_without_commands_it_is_where_the_joints_went(tmp_path: Path) -> None:
     found = asked(tmp_path / "bag", [], [0.0, 0.013, 1.0])
     np.testing.assert_allclose(found[:, :7], [measured(0.0), measured(0.013), measured(1.0)])
