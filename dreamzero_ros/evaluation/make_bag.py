@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
 from dreamzero_ros.embodiment.schema import Controller, Embodiment
 from dreamzero_ros.evaluation import messages
-from dreamzero_ros.evaluation.messages import NS_PER_S, step_times_ns
+from dreamzero_ros.evaluation.messages import NS_PER_S
 from dreamzero_ros.evaluation.recording import Recording
 from dreamzero_ros.evaluation.streams import Stream
+from dreamzero_ros.motion.timeline import due_times_ns
 from dreamzero_ros.observation.buffer import JOINT_STATES
 from dreamzero_ros.policy.wave import WavePolicy
 from dreamzero_ros.sim.controller import SimJointTrajectoryController, TrajectoryCommand
@@ -31,8 +32,8 @@ from dreamzero_ros.sim.footage import Footage, ImageSet
 from dreamzero_ros.sim.world import World
 
 START_NS = 1_700_000_000 * NS_PER_S
-"""Stamp of the first message [ns]: in November 2023."""
-JOINT_RATE_HZ = 60
+"""Stamp of the first message, where no other is asked for [ns]: in November 2023."""
+JOINT_RATE_HZ = 100
 """Of joint states and controllers [1/s]."""
 COMMAND_STEPS = 8
 """From one trajectory to the next [control steps]; each reaches over the whole horizon."""
@@ -53,6 +54,7 @@ def make_bag(
     streams: Sequence[Stream],
     path: Path,
     *,
+    start_ns: int = START_NS,
     zstd: bool = False,
     progress: _Progress = iter,
 ) -> None:
@@ -66,6 +68,7 @@ def make_bag(
         embodiment: The robot.
         streams: Its streams, on the topics that are written.
         path: Of the file; ends in .mcap.
+        start_ns: Stamp of the first messages [ns]; not 0, which stands for none.
         zstd: Whether it is compressed; images already are.
         progress: Is given the image sets and passes them on.
 
@@ -74,18 +77,18 @@ def make_bag(
         OSError: The file cannot be written; then it is not there.
     """
     topics = {stream.name: stream.topic for stream in streams}
-    end_ns = START_NS + round((footage.length - 1) / footage.rate_hz * NS_PER_S)
-    arm = _arm(embodiment, topics, end_ns)
-    images = _images(progress(footage.play()), topics)
+    length_ns = round((footage.length - 1) / footage.rate_hz * NS_PER_S)
+    arm = _arm(embodiment, topics, start_ns, length_ns)
+    images = _images(progress(footage.play()), topics, start_ns)
     with Recording(path, zstd, latched=(DESCRIPTION,)) as recording:
-        recording.write(DESCRIPTION, START_NS, messages.text(describe(embodiment)))
+        recording.write(DESCRIPTION, start_ns, messages.text(describe(embodiment)))
         for log_ns, topic, message in heapq.merge(arm, images, key=lambda entry: entry[0]):
             recording.write(topic, log_ns, message)
 
 
-def _images(image_sets: Iterable[ImageSet], topics: Mapping[str, str]) -> Iterator[_Message]:
+def _images(image_sets: Iterable[ImageSet], topics: Mapping[str, str], start_ns: int) -> Iterator[_Message]:
     for image_set in image_sets:
-        at_ns = START_NS + round(image_set.time_s * NS_PER_S)
+        at_ns = start_ns + round(image_set.time_s * NS_PER_S)
         for camera, image in image_set.images.items():
             yield at_ns, topics[camera], messages.image(_jpeg(image), at_ns, camera)
 
@@ -98,18 +101,20 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
     return bytes(data.tobytes())
 
 
-def _arm(embodiment: Embodiment, topics: Mapping[str, str], end_ns: int) -> Iterator[_Message]:
+def _arm(
+    embodiment: Embodiment, topics: Mapping[str, str], start_ns: int, length_ns: int
+) -> Iterator[_Message]:
     """Commands, and the joint states that come of them."""
-    world = World.of(embodiment, START_NS)
+    world = World.of(embodiment, start_ns)
     wave = WavePolicy(embodiment, SEED, noise=0.0)
     drives = [
         (entry, SimJointTrajectoryController(entry.joints, world.positions_of(entry.joints)))
         for entry in embodiment.controllers
         if entry.type == "joint_trajectory"
     ]
-    command_ns = START_NS
-    for tick in range((end_ns - START_NS) * JOINT_RATE_HZ // NS_PER_S + 1):
-        now_ns = START_NS + tick * NS_PER_S // JOINT_RATE_HZ
+    command_ns = start_ns
+    for tick in range(length_ns * JOINT_RATE_HZ // NS_PER_S + 1):
+        now_ns = start_ns + tick * NS_PER_S // JOINT_RATE_HZ
         if now_ns >= command_ns:
             command_ns += round(COMMAND_STEPS * embodiment.dt_s * NS_PER_S)
             chunk = wave.infer(_frame(embodiment, world, now_ns))
@@ -143,7 +148,7 @@ def _command(chunk: ActionChunk, entry: Controller) -> TrajectoryCommand:
     return TrajectoryCommand(
         stamp_ns=chunk.stamp_ns,
         joints=entry.joints,
-        times_ns=np.array(step_times_ns(chunk.dt_s, np.arange(len(chunk.targets)))),
+        times_ns=due_times_ns(0, chunk.dt_s, len(chunk.targets)),
         positions=chunk.targets[:, columns],
         velocities=None,
     )

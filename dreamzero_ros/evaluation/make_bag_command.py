@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,7 +15,8 @@ from rich.text import Text
 from tqdm import tqdm
 
 from dreamzero_ros.embodiment.load import load
-from dreamzero_ros.evaluation.make_bag import make_bag
+from dreamzero_ros.evaluation.make_bag import START_NS, make_bag
+from dreamzero_ros.evaluation.messages import NS_PER_S
 from dreamzero_ros.evaluation.options import add_robot
 from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.evaluation.table import WIDTH
@@ -23,6 +25,8 @@ from dreamzero_ros.sim.footage import Footage
 MADE, NOT_MADE, USAGE, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 SUFFIX = ".mcap"
+LATEST_S = 2_000_000_000
+"""Stamps count seconds in 32 bits."""
 
 MAKE_BAG_HELP = """\
 Makes a recording of videos, to try an evaluation with before there is one of a robot.
@@ -48,6 +52,13 @@ def add_make_bag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=_new_file, required=True, help="the recording; a new file that ends in .mcap"
     )
+    parser.add_argument(
+        "--start",
+        type=_start_ns,
+        default=START_NS,
+        metavar="S",
+        help=f"when it begins [s since 1970] ({START_NS // NS_PER_S})",
+    )
     parser.add_argument("--zstd", action="store_true", help="compress it; images already are")
     add_robot(parser)
 
@@ -64,7 +75,15 @@ def run_make_bag(options: argparse.Namespace) -> int:
     try:
         footage = Footage(options.folder, [camera.name for camera in robot.cameras])
         progress = partial(tqdm, total=footage.length, disable=None, unit=" image sets", leave=False)
-        make_bag(footage, robot, wanted, options.out, zstd=options.zstd, progress=progress)
+        make_bag(
+            footage,
+            robot,
+            wanted,
+            options.out,
+            start_ns=options.start,
+            zstd=options.zstd,
+            progress=progress,
+        )
     except KeyboardInterrupt:
         errors.print(f"interrupted: {options.out} was not written")
         return INTERRUPTED
@@ -82,6 +101,17 @@ def _new_file(text: str) -> Path:
     if path.exists():
         raise argparse.ArgumentTypeError(f"expected a new file, got {text!r}, which exists")
     return path
+
+
+def _start_ns(text: str) -> int:
+    """A time that fits into a stamp, with room for the recording."""
+    try:
+        start_s = float(text)
+    except ValueError:
+        start_s = math.nan
+    if not 1 <= start_s <= LATEST_S:
+        raise argparse.ArgumentTypeError(f"expected seconds from 1 to {LATEST_S}, got {text!r}")
+    return round(start_s * NS_PER_S)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

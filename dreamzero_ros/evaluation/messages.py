@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from rosbags.typesys import Stores, get_typestore
 
 from dreamzero_ros.evaluation.episode import Floats
@@ -87,11 +86,6 @@ def diagnostics(name: str, level: int, words: str, values: Mapping[str, object],
         values=pairs,
     )
     return _make("diagnostic_msgs/msg/DiagnosticArray", header=_header(at_ns), status=[status])
-
-
-def step_times_ns(dt_s: float, steps: NDArray[np.integer[Any]]) -> list[int]:
-    """Times at which targets are due after `t_k` [ns], by their number from 0."""
-    return [round((step + 1) * dt_s * NS_PER_S) for step in steps.tolist()]
 
 
 def _header(at_ns: int, frame_id: str = "") -> Any:

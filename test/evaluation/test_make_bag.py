@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +19,7 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged
 from dreamzero_ros.evaluation.description import described
 from dreamzero_ros.evaluation.inspection import inspect
-from dreamzero_ros.evaluation.make_bag import DESCRIPTION, make_bag
+from dreamzero_ros.evaluation.make_bag import DESCRIPTION, START_NS, make_bag
 from dreamzero_ros.evaluation.reference import Reference
 from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.observation.decode import stamp_ns
@@ -31,8 +33,8 @@ def footage_of(robot: Embodiment, folder: Path) -> Footage:
     return Footage(folder, [camera.name for camera in robot.cameras])
 
 
-def make(robot: Embodiment, folder: Path, path: Path, zstd: bool = False) -> Path:
-    make_bag(footage_of(robot, folder), robot, streams(robot), path, zstd=zstd)
+def make(robot: Embodiment, folder: Path, path: Path, **options: Any) -> Path:
+    make_bag(footage_of(robot, folder), robot, streams(robot), path, **options)
     return path
 
 
@@ -59,7 +61,7 @@ def clip(robot: Embodiment, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_robot_can_use_it(name: str, zstd: bool, tmp_path: Path) -> None:
     robot = load(name)
     folder = write_clip(tmp_path / "videos", [camera.name for camera in robot.cameras])
-    path = make(robot, folder, tmp_path / "made.mcap", zstd)
+    path = make(robot, folder, tmp_path / "made.mcap", zstd=zstd)
     with Bag(path) as bag:
         inspection = inspect(bag, robot, streams(robot))
         known, urdf, _ = described(bag, robot)
@@ -109,6 +111,24 @@ def test_the_same_videos_make_the_same_recording(robot: Embodiment, clip: Path, 
         (tmp_path / name).mkdir()
     one, other = (make(robot, clip, tmp_path / name / "made.mcap") for name in ("one", "other"))
     assert one.read_bytes() == other.read_bytes()
+
+
+def test_it_begins_when_it_is_asked_to(robot: Embodiment, clip: Path, tmp_path: Path) -> None:
+    start_ns = 1_234_567_890_123_456_789
+    before = read(make(robot, clip, tmp_path / "usual.mcap"))
+    after = read(make(robot, clip, tmp_path / "other.mcap", start_ns=start_ns))
+    by_ns = start_ns - START_NS
+    assert list(before) == list(after)
+    for topic, messages in after.items():
+        assert messages[0].log_ns == start_ns
+        for logged, same in zip(messages, before[topic], strict=True):
+            assert logged.log_ns == same.log_ns + by_ns
+            if topic != DESCRIPTION:
+                assert stamp_ns(logged.message) == logged.log_ns
+    states = after["/joint_states"]
+    assert {b.log_ns - a.log_ns for a, b in pairwise(states)} == {10_000_000}, "100 Hz"
+    for logged, same in zip(states, before["/joint_states"], strict=True):
+        np.testing.assert_allclose(logged.message.position, same.message.position, atol=1e-9)
 
 
 def test_a_missing_video_is_named(robot: Embodiment, clip: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from clips import write_clip
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation import make_bag_command
+from dreamzero_ros.evaluation.bag import Bag
 from dreamzero_ros.evaluation.command import main
 from dreamzero_ros.evaluation.make_bag_command import MADE, NOT_MADE, USAGE
 
@@ -32,8 +33,11 @@ def test_what_it_makes_can_be_used(clip: Path, capsys: pytest.CaptureFixture[str
         "--topic",
         "wrist_image_left:=/wrist/compressed",
     ]
-    assert main(["make-bag", str(clip), *ROBOT, *names, "--zstd", "--out", str(path)]) == MADE == 0
+    options = ["--zstd", "--start", "1500000000.5", "--out", str(path)]
+    assert main(["make-bag", str(clip), *ROBOT, *names, *options]) == MADE == 0
     assert f"{path}, 3.0 s" in capsys.readouterr().out
+    with Bag(path) as bag:
+        assert bag.start_ns == 1_500_000_000_500_000_000
     assert main(["inspect", str(path), *ROBOT, *names]) == 0
     assert "/left/fr3_arm_controller/joint_trajectory" in capsys.readouterr().out
 
@@ -59,6 +63,14 @@ def test_only_new_files_are_written(clip: Path, name: str, capsys: pytest.Captur
     assert caught.value.code == USAGE
     assert "expected a" in capsys.readouterr().err
     assert (clip.parent / "there.mcap").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "4e9", "now"])
+def test_a_begin_that_no_stamp_can_say(clip: Path, text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        make_bag_command.main([str(clip), *ROBOT, "--out", str(clip / "made.mcap"), f"--start={text}"])
+    assert caught.value.code == USAGE
+    assert "expected seconds from 1 to" in capsys.readouterr().err
 
 
 def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
