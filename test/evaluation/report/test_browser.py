@@ -3,55 +3,30 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from browser import CHROMIUM, MISSING, NARROW, WIDE, Opened, address, pixels, running
 from episodes import START_NS, make_episode, replace, waves
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 from reports import HOSTILE, make_report
 
 from dreamzero_ros.evaluation.episode import Floats, load
 from dreamzero_ros.evaluation.report.numbers import interval, quantity
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FLAGS = ["--disable-gpu", "--disable-quic", "--disable-sync"]
-"""Besides those that Playwright gives itself: a new empty profile, no sandbox, nothing in the background."""
-WIDE, NARROW = {"width": 1440, "height": 900}, {"width": 400, "height": 800}
-
 pytestmark = [
     pytest.mark.cpu,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium"),
+    pytest.mark.skipif(CHROMIUM is None, reason=MISSING),
 ]
-
-
-class Opened:
-    """A page, and what it said and asked for."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        page.on("console", lambda message: self.said.append(message.text))
-        page.on("pageerror", lambda error: self.said.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
-
-    def check(self) -> None:
-        """It was quiet, and asked for nothing but files."""
-        assert not self.said
-        assert all(url.startswith(("file:", "data:")) for url in self.asked)
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+    with running() as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -68,14 +43,6 @@ def episode(opened: Opened, report: Path) -> Page:
     opened.page.goto(address(report / "episodes" / "session1-000" / "index.html") + "#t=2")
     opened.page.wait_for_function("find('observed').complete && find('observed').naturalWidth > 0")
     return opened.page
-
-
-def address(path: Path) -> str:
-    return path.resolve().as_uri()
-
-
-def pixels(screenshot: bytes) -> Any:
-    return cv2.imdecode(np.frombuffer(screenshot, np.uint8), cv2.IMREAD_COLOR)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
