@@ -24,6 +24,8 @@ Converter = Callable[[Any, str], Image]
 CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
 """Bytes per pixel of the encodings that are decoded here."""
 
+_AS_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if hasattr(cv2, "IMREAD_COLOR_RGB") else None
+"""Spares JPEG images, which have 8 bits and no alpha, a conversion; OpenCV has it from 4.11 on."""
 _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
 
 
@@ -94,8 +96,10 @@ def _to_rgb(pixels: Image, encoding: str) -> Image:
 def _decode_compressed(message: Any, topic: str) -> Image:
     data = bytes(message.data)
     _require_whole(data, message.format, topic)
+    swapped = _red_and_blue_swapped(message.format)
+    as_rgb = _AS_RGB if "jp" in message.format.lower() and not swapped else None
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), as_rgb or cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:
@@ -109,7 +113,7 @@ def _decode_compressed(message: Any, topic: str) -> Image:
         return _to_rgb(pixels[..., None], "mono8")
     if pixels.shape[2] == 4:
         return _to_rgb(pixels, "bgra8")
-    if _red_and_blue_swapped(message.format):
+    if swapped or as_rgb:
         return _to_rgb(pixels, "rgb8")
     rgb: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # resizing a view of swapped channels takes longer
     return rgb

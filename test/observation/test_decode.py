@@ -145,6 +145,18 @@ def test_grey_and_transparent_files():
     np.testing.assert_array_equal(decode_image(SimpleNamespace(format="png", data=data), TOPIC), rgb)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_jpeg_is_decoded_alike_by_any_version_of_opencv(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rgb = picture(33, 47) if channels == 3 else np.repeat(picture(33, 47)[..., :1], 3, axis=-1)
+    data = cv2.imencode(".jpg", rgb if channels == 3 else rgb[..., 0])[1].tobytes()
+    message = SimpleNamespace(format="jpeg", data=data)
+    new = decode_image(message, TOPIC)
+    monkeypatch.setattr("dreamzero_ros.observation.decode._AS_RGB", None)
+    np.testing.assert_array_equal(decode_image(message, TOPIC), new)
+
+
 @pytest.mark.parametrize("extension", [".jpg", ".png"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.99])
 def test_a_file_that_ends_early_is_refused(extension: str, share: float):
