@@ -47,7 +47,18 @@ THIRD_PARTY = {
     "policy": {"numpy", "torch", "yaml"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
-    "evaluation": {"numpy", "scipy", "cv2", "skimage", "rosbags", "rich", "tqdm", "jinja2", "markupsafe"},
+    "evaluation": {
+        "numpy",
+        "scipy",
+        "cv2",
+        "skimage",
+        "rosbags",
+        "rich",
+        "tqdm",
+        "jinja2",
+        "markupsafe",
+        "ray",
+    },
 }
 """Folder -> packages that it may import; `ros` may import all of them and ROS."""
 

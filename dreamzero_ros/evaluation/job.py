@@ -14,6 +14,7 @@ from typing import Any
 from dreamzero_ros.evaluation.bag import Bag
 from dreamzero_ros.evaluation.description import described
 from dreamzero_ros.evaluation.episode import Episode, save
+from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.playback import PlaybackSettings, play
 from dreamzero_ros.evaluation.recorded import RecordedPolicy
 from dreamzero_ros.evaluation.reference import Reference
@@ -49,6 +50,12 @@ class Job:
             ValueError: Robot file or topics cannot be used.
         """
         return streams(self.parameters.load(), self.topics, self.namespace)
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether the policy runs on one."""
+        parameters = self.parameters
+        return parameters.policy == "dreamzero" and parameters.device.startswith("cuda")
 
     def shown(self) -> dict[str, Any]:
         """All of it as JSON has it."""
@@ -131,3 +138,14 @@ class Player:
         reference = Reference(unit.bag, robot, self._streams, unit.span.start_ns)
         with closing(RecordedPolicy(robot, reference)) as policy:
             return play(*common, policy, self._settings, folder, progress)
+
+
+def played(
+    player: Player, unit: Unit, out: Path, progress: Callable[[int], None] = lambda log_ns: None
+) -> str:
+    """Plays an episode as `Player.play`; returns what is wrong with the bag, in words, or nothing."""
+    try:
+        player.play(unit, out, progress)
+    except BagError as error:
+        return str(error)
+    return ""

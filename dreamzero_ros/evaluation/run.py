@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dreamzero_ros.evaluation.cluster import on_cluster
 from dreamzero_ros.evaluation.episode import load
-from dreamzero_ros.evaluation.errors import BagError
-from dreamzero_ros.evaluation.job import Job, Player, Unit
+from dreamzero_ros.evaluation.job import Job, Player, Unit, played
 from dreamzero_ros.evaluation.measures import measure
 from dreamzero_ros.evaluation.plan import Planned
 from dreamzero_ros.evaluation.report.write import write_report
@@ -31,7 +31,12 @@ _NS = 1_000_000_000
 
 
 def play_all(
-    job: Job, plan: Sequence[Planned], out: Path, workers: int = 1, progress: Progress = lambda seconds: None
+    job: Job,
+    plan: Sequence[Planned],
+    out: Path,
+    workers: int = 1,
+    progress: Progress = lambda seconds: None,
+    cluster: str = "",
 ) -> dict[str, str]:
     """Plays every episode of a plan that is not finished.
 
@@ -41,12 +46,13 @@ def play_all(
         out: Folder of the evaluation.
         workers: Processes, each with a policy of its own.
         progress: See there; finished episodes count as played.
+        cluster: Address of a Ray cluster on which the processes are; empty: this machine.
 
     Returns:
         By path of the bag: why an episode of it could not be played to its end, in words.
 
     Raises:
-        ValueError: The policy cannot be had.
+        ValueError: The policy cannot be had, or Ray is not installed.
         OSError: Something cannot be written, for example because the disk is full.
         RuntimeError: A process ended before its work was done.
     """
@@ -55,8 +61,24 @@ def play_all(
     progress(sum(_seconds(unit) for unit in units) - sum(_seconds(unit) for unit in open_))
     if not open_:
         return {}
-    played = _here(job, open_, out, progress) if workers == 1 else _apart(job, open_, out, workers, progress)
-    return {str(unit.bag): words for unit, words in played if words}
+    failed = {}
+    for unit, words in _all(job, open_, out, workers, progress, cluster):
+        if words:
+            failed[str(unit.bag)] = words
+    return failed
+
+
+def _all(
+    job: Job, units: Sequence[Unit], out: Path, workers: int, progress: Progress, cluster: str
+) -> Iterator[tuple[Unit, str]]:
+    """Each episode as it is finished, and why it could not be played to its end, or nothing."""
+    if workers == 1 and not cluster:
+        yield from _here(job, units, out, progress)
+        return
+    elsewhere = on_cluster(job, units, out, workers, cluster) if cluster else _apart(job, units, out, workers)
+    for unit, words in elsewhere:
+        progress(_seconds(unit))
+        yield unit, words
 
 
 def report(plan: Sequence[Planned], failed: dict[str, str], out: Path) -> dict[str, Any] | None:
@@ -100,24 +122,20 @@ def _here(job: Job, units: Sequence[Unit], out: Path, progress: Progress) -> Ite
     try:
         for unit in units:
             clock = _Clock(unit, progress)
-            yield unit, _played(player, unit, out, clock.advance)
+            yield unit, played(player, unit, out, clock.advance)
             clock.advance(unit.span.end_ns)
     finally:
         player.close()
 
 
-def _apart(
-    job: Job, units: Sequence[Unit], out: Path, workers: int, progress: Progress
-) -> Iterator[tuple[Unit, str]]:
+def _apart(job: Job, units: Sequence[Unit], out: Path, workers: int) -> Iterator[tuple[Unit, str]]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that has used torch may hang
     prepare = partial(_open, job, workers)
     with ProcessPoolExecutor(min(workers, len(units)), context, prepare) as pool:
         waiting: dict[Future[str], Unit] = {pool.submit(_work, unit, out): unit for unit in units}
         try:
             for future in as_completed(waiting):
-                unit = waiting[future]
-                yield unit, future.result()
-                progress(_seconds(unit))
+                yield waiting[future], future.result()
         except BrokenProcessPool as error:
             fix = "was it killed for its memory? use fewer workers; finished episodes are kept"
             raise RuntimeError(f"a worker ended before its work was done: {fix}") from error
@@ -145,18 +163,7 @@ def _open(job: Job, workers: int) -> None:
 def _work(unit: Unit, out: Path) -> str:
     if isinstance(_player, ValueError):
         raise _player
-    return _played(_player, unit, out)
-
-
-def _played(
-    player: Player, unit: Unit, out: Path, progress: Callable[[int], None] = lambda log_ns: None
-) -> str:
-    """Plays an episode; returns why it could not be played to its end, or nothing."""
-    try:
-        player.play(unit, out, progress)
-    except BagError as error:
-        return str(error)
-    return ""
+    return played(_player, unit, out)
 
 
 class _Clock:

@@ -15,6 +15,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.cluster import LOCAL
 from dreamzero_ros.evaluation.inspection import Inspection
 from dreamzero_ros.evaluation.job import Job, Unit
 from dreamzero_ros.evaluation.options import add_robot, pair
@@ -98,6 +99,15 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--shortest", type=float, default=2.0, metavar="S", help="shorter episodes are left out (%(default)s)"
     )
     add("--workers", type=_count, default=1, help="processes, each with a policy of its own (%(default)s)")
+    add(
+        "--ray",
+        nargs="?",
+        const=LOCAL,
+        default="",
+        metavar="ADDRESS",
+        help="the processes are on a Ray cluster, such as ray://head:10001 or auto, whose machines all have "
+        "this package and see bags and output; without an address: on this machine",
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -107,7 +117,7 @@ def run(options: argparse.Namespace) -> int:
         job = _job(options)
         bags = bags_of(options.bags)
         plan = make_plan(job, bags, options.out, partial(_look, console) if len(bags) == 1 else _pass)
-        failed = _played(job, plan, options.out, options.workers)
+        failed = _played(job, plan, options)
         summary = report(plan, failed, options.out)
     except KeyboardInterrupt:
         errors.print(f"interrupted: the same command goes on with what is finished in {options.out}")
@@ -154,7 +164,7 @@ def _job(options: argparse.Namespace) -> Job:
     return job
 
 
-def _played(job: Job, plan: Sequence[Planned], out: Path, workers: int) -> dict[str, str]:
+def _played(job: Job, plan: Sequence[Planned], options: argparse.Namespace) -> dict[str, str]:
     units = [unit for planned in plan for unit in planned.units]
     with tqdm(
         total=round(sum(_seconds(unit) for unit in units), 1),
@@ -162,7 +172,7 @@ def _played(job: Job, plan: Sequence[Planned], out: Path, workers: int) -> dict[
         disable=None,
         bar_format="{desc}{percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f}{unit}, {remaining} left",
     ) as bar:
-        return play_all(job, plan, out, workers, bar.update)
+        return play_all(job, plan, options.out, options.workers, bar.update, options.ray)
 
 
 def _say(
