@@ -20,12 +20,16 @@ from dreamzero_ros.evaluation.episode import load
 from dreamzero_ros.evaluation.job import Job, Player, Unit, played
 from dreamzero_ros.evaluation.measures import measure
 from dreamzero_ros.evaluation.plan import Planned
+from dreamzero_ros.evaluation.predictions import write_predictions
 from dreamzero_ros.evaluation.report.write import write_report
 from dreamzero_ros.evaluation.summary import summarise, write_summary
 from dreamzero_ros.policy.policy_parameters import share_cores
 
 Progress = Callable[[float], None]
 """Called with seconds of bag that were played since the last call."""
+
+PREDICTIONS = "predictions"
+"""Folder of the recordings of what was answered, each named like its bag."""
 
 _NS = 1_000_000_000
 
@@ -82,7 +86,7 @@ def _all(
 
 
 def report(plan: Sequence[Planned], failed: dict[str, str], out: Path) -> dict[str, Any] | None:
-    """Writes the report over all finished episodes.
+    """Writes the report over all finished episodes, and for each bag a recording of what was answered.
 
     Args:
         plan: The episodes.
@@ -104,6 +108,10 @@ def report(plan: Sequence[Planned], failed: dict[str, str], out: Path) -> dict[s
         [{"bag": str(path), "error": words} for path, words in failures(plan, failed)],
         [f"{planned.name}: {notice}" for planned in plan for notice in planned.notices],
     )
+    for planned in plan:
+        folders = [unit.folder(out) for unit in planned.units if unit.folder(out).exists()]
+        if folders:
+            write_predictions(folders, out / PREDICTIONS / f"{planned.name}.mcap")
     write_summary(out, summary)
     write_report(out, summary, finished)
     return summary

@@ -80,6 +80,7 @@ def test_a_folder_of_bags_gives_one_report(whole: Path) -> None:
         "summary.md",
         "episodes/b-000/index.html",
         "episodes/b-000/observed/000000.jpg",
+        "predictions/b.mcap",
     ):
         assert (whole / name).stat().st_size > 0
     assert not leftovers(whole)
