@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from dreamzero_ros.evaluation.job import Job, Player, Unit, played
 
 LOCAL = "local"
 """Address for a cluster of this machine alone, which ends with the evaluation."""
+TIMEOUT_S = 5.0
+"""Longest wait for the host of a cluster [s]."""
 
 
 def on_cluster(
@@ -36,8 +39,9 @@ def on_cluster(
     """
     ray = _ray()
     try:
+        _require_listener(address)
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError) as error:
+    except (OSError, ValueError) as error:
         raise OSError(f"--ray {address}: expected a Ray cluster, got {error}") from error
     try:
         count = min(workers, len(units))
@@ -72,6 +76,13 @@ class _Worker:
         if self._player is None:
             self._player = Player(self._job)
         return unit, played(self._player, unit, out)
+
+
+def _require_listener(address: str) -> None:
+    """Ray would wait for minutes for a host where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), TIMEOUT_S).close()
 
 
 def _require(resources: Mapping[str, float], name: str, count: int) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
 from pathlib import Path
 
 import bags
@@ -12,7 +13,7 @@ import recordings
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation.command import main
-from dreamzero_ros.evaluation.run_command import COMPLETE, USAGE
+from dreamzero_ros.evaluation.run_command import COMPLETE, INCOMPLETE, USAGE
 
 pytestmark = pytest.mark.cpu
 
@@ -49,6 +50,18 @@ def test_what_a_cluster_does_not_have_is_said(
     model = ("--policy", "dreamzero", "--set", "random_weights=tiny", "--set", "device=cuda:0")
     assert evaluate(sessions, "--out", tmp_path / "small", "--ray", "--workers", 999, *model) == USAGE
     assert "the GPUs of the cluster" in " ".join(capsys.readouterr().err.split())
+
+
+@needs_ray
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_is_not_there_is_said(
+    scheme: str, sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{taken.getsockname()[1]}"
+        assert evaluate(sessions, "--out", tmp_path / "out", "--ray", address) == INCOMPLETE
+    assert f"--ray {address}: expected a Ray cluster" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.skipif(INSTALLED, reason="ray is installed")
