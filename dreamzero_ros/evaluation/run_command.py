@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -112,6 +113,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Evaluates; returns the exit code."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
     console, errors = Console(width=WIDTH), Console(width=WIDTH, stderr=True)
     try:
         job = _job(options)

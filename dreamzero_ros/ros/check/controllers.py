@@ -76,18 +76,19 @@ def check_policy_node(listener: Listener) -> Row:
     """Whether a policy node is there already, and whether it moves the arm."""
     node, what = listener.node, "policy node"
     publishers = node.get_publishers_info_by_topic("~/status")
-    if not publishers:
+    if not publishers and listener.status is None:
         return passed(what, "none is up yet")
     if len(publishers) > 1:
         fix = "end all but one, or give each a namespace"
         return failed(what, f"{len(publishers)} of this name are up", fix)
+    name = names(publishers) or node.get_fully_qualified_name()  # it may be heard before it is in the graph
     if listener.status is None:
-        return warned(what, f"{names(publishers)} is up and silent", "look at its log")
+        return warned(what, f"{name} is up and silent", "look at its log")
     state = NAMES[listener.status.state]
     if listener.status.state in RESTING:
-        return passed(what, f"{names(publishers)} is up: {listener.status.reason or state}")
+        return passed(what, f"{name} is up: {listener.status.reason or state}")
     fix = "end the run first: Ctrl-C in ros2 run dreamzero_ros run, or deactivate the node"
-    return failed(what, f"{names(publishers)} is in a run ({state})", fix)
+    return failed(what, f"{name} is in a run ({state})", fix)
 
 
 def _of_others(node: Node, infos: Sequence[TopicEndpointInfo]) -> list[TopicEndpointInfo]:
