@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Simulated time and pictures for a graph: as fast as its nodes follow, and never faster."""
+"""Simulated time and pictures for a graph: as fast as its nodes follow, and never faster than real time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dreamzero_ros.ros.qos import CLOCK, REPORT, SENSOR
 
 STEP_NS = 10_000_000
 """Simulated time of a step: a cycle of the simulated controllers [ns]."""
-LOOK_S = 0.01
+LOOK_S = 0.002
 """Real time between two looks at a graph that is silent [s]."""
 PATIENCE_S = 0.5
 """Real time after which a node that is behind is given up until it is heard again [s]."""
@@ -39,8 +39,9 @@ class SimTime(Node):
     """Publishes /clock and pictures while the executor of its graph spins.
 
     A step is taken once the simulated robot has published its joint states of this time and the policy node
-    has answered a question of this time. On a loaded machine simulated time passes more slowly, and what is
-    measured in it stays the same.
+    has answered a question of this time, and no sooner than in real time: threads that nobody can ask, such
+    as those of the cameras and of the policy, are no later in simulated time than they really are. On a
+    loaded machine simulated time passes more slowly, and what is measured in it stays the same.
 
     Args:
         graph: Its nodes use simulated time; its simulated robot has no cameras.
@@ -55,7 +56,7 @@ class SimTime(Node):
         self._joints_ns: int | None = None
         self._answer: Future | None = None
         self._pictures = 0
-        self._stepped_s = self._published_s = self._rest_until_s = time.monotonic()
+        self._stepped_s = self._published_s = self._rest_until_s = self._due_s = time.monotonic()
         self._clock_publisher = self.create_publisher(Clock, "/clock", CLOCK)
         self._cameras = {
             camera.name: self.create_publisher(Image, camera.topic, SENSOR) for camera in embodiment.cameras
@@ -83,7 +84,7 @@ class SimTime(Node):
         if spent_s > PATIENCE_S:
             self._joints_ns = None
             self._step()
-        elif not (robot_behind or policy_behind or now_s < self._rest_until_s):
+        elif not (robot_behind or policy_behind or now_s < max(self._rest_until_s, self._due_s)):
             self._step()
         elif now_s > self._published_s + REPEAT_S:
             self._publish()
@@ -97,6 +98,7 @@ class SimTime(Node):
                 publisher.publish(image_message(PICTURE, self.now_ns, name))
         self.now_ns += STEP_NS
         self._stepped_s = time.monotonic()
+        self._due_s = max(self._due_s, self._stepped_s - LOOK_S) + STEP_NS * 1e-9
         self._publish()
         self._ask()
 
