@@ -13,25 +13,41 @@ DOMAINS = range(1, 102)
 """Domain ids whose ports lie below the range from which Linux takes ports for outgoing connections."""
 
 FIRST_PORT, PORTS_PER_DOMAIN = 7400, 250
-"""DDS-RTPS well-known ports: multicast discovery of domain d listens on 7400 + 250 d."""
+"""DDS-RTPS well-known ports: those of domain d begin at 7400 + 250 d, there for multicast discovery."""
+
+PARTICIPANTS, FIRST_UNICAST, PORTS_PER_PARTICIPANT = 120, 10, 2
+"""Participant p of a domain is discovered at its port 10 + 2 p; where discovery stays on this machine,
+that is the only port for it."""
 
 
 def free_domain() -> int:
-    """A ROS_DOMAIN_ID whose discovery port nobody on this machine listens on.
+    """A ROS_DOMAIN_ID at whose ports for discovery nobody on this machine listens.
 
     Raises:
         RuntimeError: All are taken.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", FIRST_PORT + PORTS_PER_DOMAIN * domain))
-            except OSError:
-                continue
+        if all(map(_is_free, discovery_ports(domain))):
             return domain
     raise RuntimeError(
         f"no free ROS domain among {DOMAINS.start} to {DOMAINS.stop - 1}: end other ROS graphs"
     )
+
+
+def discovery_ports(domain: int) -> list[int]:
+    """UDP ports at which participants of a domain can be discovered, the one for multicast first."""
+    first = FIRST_PORT + PORTS_PER_DOMAIN * domain
+    unicast = first + FIRST_UNICAST
+    return [first, *range(unicast, unicast + PARTICIPANTS * PORTS_PER_PARTICIPANT, PORTS_PER_PARTICIPANT)]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
 
 
 def graph_environment(domain: int, log_folder: str) -> dict[str, str]:
