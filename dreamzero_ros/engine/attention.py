@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Scaled dot-product attention, dense and by groups of tokens."""
+"""Scaled dot-product attention: dense, to a cache, and by groups of tokens."""
 
 from __future__ import annotations
 
@@ -12,6 +12,41 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
+class CachedAttention:
+    """Self attention of one layer to what is stored and to the call itself, whose keys and values it stores.
+
+    A call holds observed frames, dreamed frames, actions and states, in this order, any of which may be
+    missing. Observed frames attend to what is stored and to one another, everything else to everything.
+    """
+
+    keys: Tensor
+    """Storage, (B, tokens, N, D); those of the call are put behind `stored` tokens."""
+    values: Tensor
+    stored: int
+    observed: int = 0
+    """Tokens of the call that belong to observed frames where it holds dreamed ones too."""
+    isolated: int = 0
+    """Tokens at the end of the call, its states, that attend to themselves only, as in training."""
+
+    def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Map queries, keys and values of the call (B, L, N, D) to attended values (B, L, N, D)."""
+        seen = self.stored + self.observed
+        last = self.stored + k.shape[1]
+        self.keys[:, self.stored : last] = k
+        self.values[:, self.stored : last] = v
+        keys, values = self.keys[:, :last], self.values[:, :last]
+        if not (self.observed or self.isolated):
+            return attend(q, keys, values)
+        end = q.shape[1] - self.isolated
+        parts = [attend(q[:, self.observed : end], keys, values)]
+        if self.observed:
+            parts.insert(0, attend(q[:, : self.observed], keys[:, :seen], values[:, :seen]))
+        if self.isolated:
+            parts.append(attend(q[:, end:], k[:, end:], v[:, end:]))
+        return torch.cat(parts, dim=1)
+
+
+@dataclass(frozen=True)
 class Group:
     """Tokens that share one set of keys."""
 
@@ -19,11 +54,20 @@ class Group:
     keys: tuple[slice, ...]
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Let every query (B, Lq, N, D) attend to every key (B, Lk, N, D); returns (B, Lq, N, D)."""
-    return F.scaled_dot_product_attention(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)).transpose(
-        1, 2
-    )
+def attend(q: Tensor, k: Tensor, v: Tensor, logits: Tensor | None = None) -> Tensor:
+    """Let every query (B, Lq, N, D) attend to every key (B, Lk, N, D).
+
+    Args:
+        q: Queries.
+        k: Keys.
+        v: Values.
+        logits: Added to those of the keys, (B, 1, 1, Lk), or nothing.
+
+    Returns:
+        (B, Lq, N, D).
+    """
+    queries, keys, values = (x.transpose(1, 2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(queries, keys, values, attn_mask=logits).transpose(1, 2)
 
 
 def attend_groups(q: Tensor, k: Tensor, v: Tensor, groups: Sequence[Group]) -> Tensor:

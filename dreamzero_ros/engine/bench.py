@@ -1,25 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Times the engine with random weights.
+"""Times the engine with random weights: one choice of switches, or a ladder that turns them on one by one.
 
-A window of calls warms up and is not counted. Calls that begin a window are listed apart from those that
-continue one, because they encode other images. Times are medians.
+The first windows warm up and are not counted. Every rung of a ladder answers the same images, so that its
+error against the plain engine is measured along with its time. On a CPU the rungs take turns, window by
+window, so that their ratios hold on a busy machine, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import resource
-import statistics
+import gc
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from dreamzero_ros.engine.bench_report import Rung, resident_peak_mb, rung_report
 from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.flops import measured_peak_flops
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.stepcache import STEP_MASKS
+from dreamzero_ros.engine.switches import EAGER, NAMES, PRESETS, Switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,7 +31,14 @@ LARGEST = "wan21_14b"
 """Variant whose construction without memory is timed in every run."""
 
 IMAGES_PER_CALL = 4
-PROMPT = "A multi-view video shows that a robot puts the cup on the plate."
+PROMPT = "A multi-view video shows that a robot puts the cup on the plate. It has three views of one scene."
+NEGATIVE_PROMPT = (
+    "Vibrant colors, overexposed, static, blurry details, text, subtitles, style, artwork, painting, still"
+)
+"""Texts with as many bytes as the usual ones have tokens: models without a vocabulary count bytes."""
+
+AHEAD_IMAGES = 2
+"""Of the four images of a call, those that are there early enough to be encoded before it."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +47,39 @@ class Call:
 
     begins: bool
     """Whether it began a window."""
+    stored_frames: int
+    """Latent frames in the cache when it began."""
     computed: int
     """Solver steps that ran the transformer."""
-    stages_s: dict[str, float]
-    """Time by stage [s]; `chunk` is the whole call, `decode` the dreamed video, which is not part of it."""
+    stages_s: Mapping[str, float]
+    """Time by stage [s]; `chunk` is the whole call, from images and state on the host to actions there;
+    `decode` the dreamed video, which is not part of it."""
+    actions: Tensor
+    video: Tensor
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured."""
+
+    name: str
+    switches: Switches
+    ahead: bool = False
+    """Whether images are encoded as they arrive, before the call that brings them."""
+
+
+@dataclass
+class Timed:
+    """A session under measurement."""
+
+    setting: Setting
+    session: Session
+    calls: list[Call] = field(default_factory=list)
+    memory_mb: float = 0.0
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
-    """Run the calls; returns medians by stage [s], peak memory [MB] and what was measured.
+    """Run the calls; returns what was measured, times in seconds.
 
     Args:
         options: What `add_arguments` defines.
@@ -53,22 +89,61 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     if options.threads:
         torch.set_num_threads(options.threads)
     engine = random_engine(options.variant, options.device, DTYPES[options.dtype])
-    session = Session(engine, sampler(options.steps))
-    warm_up = engine.config.transformer.max_chunk_size
-    calls = [_call(session, engine.config, engine.device) for _ in range(warm_up + options.calls)][warm_up:]
+    chosen = sampler(options.steps)
+    rungs = ladder() if options.ladder else [Setting("", named(options.switches), options.ahead)]
+    peak = measured_peak_flops(engine.device, engine.dtype)
+    timed = run(engine, chosen, rungs, options.calls, options.warm_up)
+    truth = timed[0] if timed[0].setting.switches == EAGER else None
     return {
         "variant": options.variant,
         "device": _device_name(engine.device),
         "dtype": options.dtype,
         "steps": options.steps,
-        "calls": len(calls),
-        "computed_steps": statistics.median(call.computed for call in calls),
-        "continue_s": _medians([call for call in calls if not call.begins]),
-        "begin_s": _medians([call for call in calls if call.begins]),
-        "peak_memory_mb": round(_peak_memory_mb(engine.device)),
-        "peak_memory_of": "device" if engine.device.type == "cuda" else "process",
+        "calls": options.calls,
+        "peak_tflops": round(peak / 1e12, 3),
+        "rungs": [rung_report(engine.config, chosen, _as_rung(one, truth), peak) for one in timed],
+        "memory_of": "device" if engine.device.type == "cuda" else "process",
         "meta": meta,
     }
+
+
+def run(
+    engine: Engine,
+    chosen: SamplerConfig,
+    rungs: Sequence[Setting],
+    calls: int,
+    warm_up: int,
+) -> list[Timed]:
+    """Answer the same calls with every choice of switches.
+
+    Args:
+        engine: The weights.
+        chosen: The sampler.
+        rungs: What is measured.
+        calls: Measured chunks of each.
+        warm_up: Windows that are not counted.
+    """
+    window = engine.config.transformer.max_chunk_size
+    turns = [range(first, min(first + window, calls)) for first in range(0, calls, window)]
+    done: list[Timed] = []
+    together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
+    for group in together:
+        timed = [Timed(rung, Session(engine, chosen, switches=rung.switches)) for rung in group]
+        _clear_peak(engine.device)
+        for one in timed:
+            for _ in range(warm_up * window):
+                _call(one, engine, seed=0)
+        for numbers in turns:
+            for one in timed:
+                one.session.reset()
+                one.calls += [_call(one, engine, seed=1 + number) for number in numbers]
+        for one in timed:
+            one.memory_mb = _peak_memory_mb(engine.device)
+        done += timed
+        if engine.device.type == "cuda":
+            del timed[0].session
+            gc.collect()
+    return done
 
 
 def sampler(steps: str) -> SamplerConfig:
@@ -78,11 +153,26 @@ def sampler(steps: str) -> SamplerConfig:
     for any other number it takes that many steps and computes each.
     """
     if steps == "dynamic":
-        return SamplerConfig(dit_steps="dynamic")
+        return SamplerConfig(dit_steps="dynamic", negative_prompt=NEGATIVE_PROMPT)
     count = int(steps)
-    if count in STEP_MASKS:
-        return SamplerConfig(dit_steps=count)
-    return SamplerConfig(num_steps=count, dit_steps=count)
+    num_steps = 16 if count in STEP_MASKS else count
+    return SamplerConfig(num_steps=num_steps, dit_steps=count, negative_prompt=NEGATIVE_PROMPT)
+
+
+def ladder() -> list[Setting]:
+    """Return the rungs: the plain engine, one more switch on each, at last images encoded as they arrive."""
+    rungs = [Setting("eager", EAGER)]
+    rungs += [Setting(f"+ {name}", switches(NAMES[: number + 1])) for number, name in enumerate(NAMES)]
+    return [*rungs, Setting("+ images ahead", rungs[-1].switches, ahead=True)]
+
+
+def named(text: str) -> Switches:
+    """Return the switches of a preset, or of names with commas between them.
+
+    Raises:
+        ValueError: If there is none of a name.
+    """
+    return PRESETS[text] if text in PRESETS else switches(text.split(","))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,8 +181,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="as in torch: cpu, cuda, cuda:1")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--steps", default="8", help="transformer runs per chunk, or dynamic")
-    parser.add_argument("--calls", type=int, default=8, help="measured chunks, after one window of warm-up")
+    parser.add_argument("--calls", type=int, default=8, help="measured chunks")
+    parser.add_argument("--warm-up", type=int, default=1, help="windows of four chunks before them")
     parser.add_argument("--threads", type=int, help="CPU threads of torch; its own choice by default")
+    parser.add_argument(
+        "--switches",
+        default="exact",
+        help=f"speed-ups: {', '.join(PRESETS)}, or some of {', '.join(NAMES)} with commas",
+    )
+    parser.add_argument(
+        "--ahead", action="store_true", help="encode images as they arrive, before the measured call"
+    )
+    parser.add_argument("--ladder", action="store_true", help="turn the switches on one after the other")
+
+
+def _as_rung(timed: Timed, truth: Timed | None) -> Rung:
+    error = None
+    if truth is not None:
+        pairs = list(zip(timed.calls, truth.calls, strict=True))
+        error = tuple(
+            max(float((getattr(call, what) - getattr(true, what)).abs().max()) for call, true in pairs)
+            for what in ("actions", "video")
+        )
+    return Rung(timed.setting.name, timed.setting.switches, timed.calls, timed.memory_mb, error)
 
 
 def _measure_meta() -> dict[str, float | str]:
@@ -100,55 +211,34 @@ def _measure_meta() -> dict[str, float | str]:
     start = time.perf_counter()
     meta_engine(LARGEST)
     seconds = time.perf_counter() - start
-    return {"variant": LARGEST, "seconds": round(seconds, 3), "process_mb": round(_resident_peak_mb())}
+    return {"variant": LARGEST, "seconds": round(seconds, 3), "process_mb": round(resident_peak_mb())}
 
 
-def _call(session: Session, config: ModelConfig, device: torch.device) -> Call:
-    count = IMAGES_PER_CALL if session.next_frame else 1
-    images = torch.randint(256, (1, count, config.canvas_height, config.canvas_width, 3), dtype=torch.uint8)
-    transformer = config.transformer
-    state = torch.rand(1, transformer.num_state_per_block, transformer.max_state_dim) * 2 - 1
+def _call(timed: Timed, engine: Engine, seed: int) -> Call:
+    session = timed.session
+    goes_on = 0 < session.next_frame < engine.config.transformer.window_frames
+    images, state = _inputs(engine.config, IMAGES_PER_CALL if goes_on else 1, seed)
+    stored = session.context_frames if goes_on else 0
+    if timed.setting.ahead and goes_on:
+        session.look_ahead(images[:, :AHEAD_IMAGES])
     start = time.perf_counter()
     result = session.step(images, state, PROMPT)
-    _wait(device, result.actions)
+    actions = result.actions.cpu()
     chunk = time.perf_counter() - start
+    assert torch.isfinite(actions).all(), "random weights give finite results"
     start = time.perf_counter()
-    _wait(device, session.decode(result.video))
+    session.decode(result.video).cpu()
     decode = time.perf_counter() - start
-    return Call(result.reset, sum(result.computed), {**result.latency_s, "chunk": chunk, "decode": decode})
+    stages = {**result.latency_s, "chunk": chunk, "decode": decode}
+    return Call(result.reset, stored, sum(result.computed), stages, actions, result.video.cpu())
 
 
-def _wait(device: torch.device, result: Tensor) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    assert torch.isfinite(result).all(), "random weights give finite results"
-
-
-def _medians(calls: Sequence[Call]) -> dict[str, float]:
-    stages = dict.fromkeys(stage for call in calls for stage in call.stages_s)
-    return {stage: round(statistics.median(call.stages_s[stage] for call in calls), 4) for stage in stages}
-
-
-def print_table(report: dict[str, object]) -> None:
-    """Print what `measure` returned."""
-    print(
-        f"{report['variant']} with random weights, {report['dtype']}, {report['device']}: "
-        f"{report['computed_steps']} transformer runs per chunk, {report['calls']} chunks"
-    )
-    begin, proceed = report["begin_s"], report["continue_s"]
-    assert isinstance(begin, dict)
-    assert isinstance(proceed, dict)
-    print(f"{'median [ms]':<16}{'begin a window':>16}{'continue':>16}")
-    for stage in sorted({*begin, *proceed}, key=lambda stage: (stage in ("chunk", "decode"), stage)):
-        cells = [f"{1000 * column[stage]:.1f}" if stage in column else "-" for column in (begin, proceed)]
-        print(f"{stage:<16}{cells[0]:>16}{cells[1]:>16}")
-    print(f"peak memory of the {report['peak_memory_of']}: {report['peak_memory_mb']} MB")
-    meta = report["meta"]
-    assert isinstance(meta, dict)
-    print(
-        f"{meta['variant']} on the meta device: {meta['seconds']} s, process at {meta['process_mb']} MB "
-        f"with its libraries"
-    )
+def _inputs(config: ModelConfig, images: int, seed: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (1, images, config.canvas_height, config.canvas_width, 3)
+    sizes = config.transformer
+    state = torch.rand(1, sizes.num_state_per_block, sizes.max_state_dim, generator=generator) * 2 - 1
+    return torch.randint(256, shape, dtype=torch.uint8, generator=generator), state
 
 
 def _device_name(device: torch.device) -> str:
@@ -157,9 +247,10 @@ def _device_name(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} threads"
 
 
+def _clear_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def _peak_memory_mb(device: torch.device) -> float:
-    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else _resident_peak_mb()
-
-
-def _resident_peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else resident_peak_mb()

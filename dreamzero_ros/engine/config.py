@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 PATCH = 2
@@ -296,6 +296,13 @@ TINY = ModelConfig(
     model_width=160,
 )
 
+BENCH = replace(
+    TINY,
+    name="bench",
+    transformer=replace(TINY.transformer, dim=128, num_layers=16, num_heads=1, ffn_dim=352, text_len=512),
+)
+"""For benchmarks on a CPU: heads as wide and texts as long as in the large variants, and many layers."""
+
 WAN21_14B = ModelConfig(
     name="wan21_14b",
     transformer=TransformerConfig(
@@ -349,7 +356,7 @@ WAN22_5B = ModelConfig(
     model_width=320,
 )
 
-VARIANTS: Mapping[str, ModelConfig] = {config.name: config for config in (TINY, WAN21_14B, WAN22_5B)}
+VARIANTS: Mapping[str, ModelConfig] = {config.name: config for config in (TINY, BENCH, WAN21_14B, WAN22_5B)}
 
 
 def variant(name: str) -> ModelConfig:

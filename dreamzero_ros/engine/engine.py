@@ -14,7 +14,7 @@ from dreamzero_ros.engine.checkpoint import METADATA, CheckpointError
 from dreamzero_ros.engine.config import ModelConfig, SamplerConfig
 from dreamzero_ros.engine.encoders import ImageEncoder, TextEncoder
 from dreamzero_ros.engine.model import WorldActionTransformer
-from dreamzero_ros.engine.vae import VideoVae
+from dreamzero_ros.engine.vae import VideoStream, VideoVae
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,10 @@ class Engine:
     def encode_video(self, video: Tensor) -> Tensor:
         """Encode images (B, 3, T, H, W) in [-1, 1] to normalised latents (B, C, F, h, w)."""
         return self.vae.encode(video)
+
+    def stream_video(self) -> VideoStream:
+        """Begin a video that is encoded as its images arrive."""
+        return self.vae.stream()
 
     def decode_video(self, latents: Tensor) -> Tensor:
         """Decode normalised latents (B, C, F, h, w) to images (B, 3, T, H, W) in [-1, 1]."""

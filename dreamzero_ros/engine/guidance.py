@@ -1,37 +1,190 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Classifier-free guidance of the video flow; actions follow the prompt alone."""
+"""Classifier-free guidance: the transformer under the prompt and under a negative prompt.
+
+Guidance leads the flow of the video away from the negative prompt; actions follow the prompt alone. Both
+branches see the same frames, actions and states, and differ in the text only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Iterator
 
+import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.cache import ContextCache, KVCache
+from dreamzero_ros.engine.config import ModelConfig
+from dreamzero_ros.engine.model import WorldActionTransformer
+from dreamzero_ros.engine.switches import Switches
+from dreamzero_ros.engine.times import Times
+
+PROMPT, NEGATIVE = 0, 1
+"""Numbers of the branches."""
 
 
-@dataclass(frozen=True)
-class Branch:
-    """One prompt's view of a session: the same frames, seen under that prompt."""
-
-    cache: KVCache
-    context: ContextCache
-
-
-def guided_flow(
-    run: Callable[[Branch], tuple[Tensor, Tensor]], prompt: Branch, negative: Branch | None, scale: float
-) -> tuple[Tensor, Tensor]:
-    """Return the flows of video and actions, the video's led away from the negative prompt.
+class Branches:
+    """Runs the transformer for one session: caches, branches of guidance, and how they are computed.
 
     Args:
-        run: Evaluates the transformer in one branch: flow of the video and of the actions.
-        prompt: Branch of the instruction.
-        negative: Branch of the negative prompt, or None without guidance.
-        scale: Weight of guidance.
+        transformer: The weights.
+        config: Sizes of the model.
+        batch: Number of rollouts B.
+        scale: Weight of guidance; at 1 there is no negative branch.
+        switches: Speed-ups.
     """
-    video, action = run(prompt)
-    if negative is None:
-        return video, action
-    away, _ = run(negative)
-    return away + scale * (video - away), action
+
+    def __init__(
+        self,
+        transformer: WorldActionTransformer,
+        config: ModelConfig,
+        batch: int,
+        scale: float,
+        switches: Switches,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.guided = scale != 1
+        self._transformer = transformer
+        self._sizes = config.transformer
+        self._tokens_per_frame = config.tokens_per_frame
+        self._batch = batch
+        self._scale = scale
+        self._switches = switches
+        self._device = device
+        rows = batch * (1 + self.guided)
+        self.cache = KVCache(config.transformer, rows, config.tokens_per_frame, device, dtype)
+        self.context = ContextCache(config.transformer, rows, device, dtype)
+        self._shared_times: dict[tuple[int, ...], Times] = {}
+
+    def read(self, text: Tensor, mask: Tensor, branch: int) -> None:
+        """Take in the text of a branch.
+
+        Args:
+            text: Text embeddings, (B or 1, text_len, text_dim), rows of padding zero.
+            mask: 1 for a token and 0 for padding, (B or 1, text_len).
+            branch: `PROMPT` or `NEGATIVE`.
+        """
+        rows = self._rows(branch, branch + 1)
+        self._transformer.fill_text(self.context, text, rows)
+        if self._switches.merge_padding:
+            self.context.merge_padding(mask.sum(dim=1).tolist(), rows)
+
+    def look(self, image: Tensor) -> None:
+        """Take in the image tokens of a window, (B, image_tokens, image_dim)."""
+        self._transformer.fill_image(self.context, image)
+
+    def observe(self, start: int, latents: Tensor, y: Tensor) -> None:
+        """Write observed frames into the cache.
+
+        Args:
+            start: Position of the first frame.
+            latents: The frames, (B, C, T, h, w).
+            y: Their image conditioning, (B, 4 + C, T, h, w).
+        """
+        times = self._times(latents.shape[2], 0, 0, 0)
+        for rows in self._passes(self.guided):
+            self.cache.begin(start)
+            self._transformer(
+                self._fill(latents, rows),
+                times,
+                self.context,
+                self.cache,
+                start,
+                self._fill(y, rows),
+                rows=rows,
+                switches=self._switches,
+            )
+        self.cache.commit(start)
+
+    def flows(
+        self,
+        start: int,
+        video: Tensor,
+        y: Tensor,
+        action: Tensor,
+        state: Tensor,
+        timesteps: tuple[int, int],
+        *,
+        guided: bool = True,
+        observed: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the flows of the video and of the actions.
+
+        Args:
+            start: Position of the first frame of the call.
+            video: Noisy block, (B, C, num_frame_per_block, h, w).
+            y: Image conditioning of all frames of the call, (B, 4 + C, T, h, w).
+            action: Noisy actions, (B, A, action_dim).
+            state: Normalised state, (B, num_state_per_block, max_state_dim).
+            timesteps: Of the video and of the actions.
+            guided: Whether guidance leads the video.
+            observed: Frames before the block, (B, C, T', h, w), to be written into the cache on the way.
+        """
+        ahead = 0 if observed is None else observed.shape[2]
+        latents = video if observed is None else torch.cat([observed, video], dim=2)
+        times = self._times(ahead, video.shape[2], *timesteps)
+        predictions = []
+        for rows in self._passes(guided and self.guided):
+            self.cache.begin(start, dreams=observed is not None)
+            prediction = self._transformer(
+                self._fill(latents, rows),
+                times,
+                self.context,
+                self.cache,
+                start,
+                self._fill(y, rows),
+                self._fill(action, rows),
+                self._fill(state, rows),
+                observed_frames=ahead,
+                rows=rows,
+                switches=self._switches,
+            )
+            predictions.append(prediction)
+        if observed is not None:
+            self.cache.commit(start)
+        flow = torch.cat([video for video, _ in predictions])
+        return self._guide(flow), predictions[0][1][: self._batch]
+
+    def _guide(self, flow: Tensor) -> Tensor:
+        """Lead the flow of the prompt away from that of the negative prompt, where there is one."""
+        if len(flow) == self._batch:
+            return flow
+        prompt, away = flow.chunk(2)
+        return away + self._scale * (prompt - away)
+
+    def _times(self, observed: int, dreamed: int, timestep: int, timestep_action: int) -> Times:
+        if self._switches.shared_times:
+            key = (observed, dreamed, timestep, timestep_action)
+            if key not in self._shared_times:
+                tokens = self._tokens_per_frame
+                self._shared_times[key] = self._transformer.shared_times(
+                    observed * tokens, dreamed * tokens, timestep, timestep_action
+                )
+            return self._shared_times[key]
+        frames = torch.tensor([0] * observed + [timestep] * dreamed, device=self._device)[None]
+        if not dreamed:
+            return self._transformer.times(frames, self._tokens_per_frame)
+        actions = torch.full((1, self._sizes.num_action_per_block), timestep_action, device=self._device)
+        times = self._transformer.times(
+            frames, self._tokens_per_frame, actions, self._sizes.num_state_per_block
+        )
+        return dataclasses.replace(times, frames=times.frames[:, observed:])
+
+    def _passes(self, guided: bool) -> Iterator[slice]:
+        """Rows that go through the transformer together."""
+        if guided and self._switches.batch_guidance:
+            yield self._rows(PROMPT, NEGATIVE + 1)
+            return
+        yield self._rows(PROMPT, PROMPT + 1)
+        if guided:
+            yield self._rows(NEGATIVE, NEGATIVE + 1)
+
+    def _rows(self, first: int, last: int) -> slice:
+        """Rows of the branches from `first` up to, not with, `last`."""
+        return slice(first * self._batch, last * self._batch)
+
+    def _fill(self, x: Tensor, rows: slice) -> Tensor:
+        """Repeat rollouts (B, ...) for every branch in `rows`."""
+        branches = (rows.stop - rows.start) // self._batch
+        return x if branches == 1 else torch.cat([x] * branches)

@@ -2,8 +2,9 @@
 """Rotary position embedding: three axes for video tokens, one for actions and states.
 
 Angles, rotations and their product with queries and keys are float64 whatever the model's precision:
-bfloat16 would merge neighbouring positions of actions. Pairs are interleaved: channels 2j and 2j+1 of a
-head are the real and the imaginary part of pair j.
+bfloat16 would merge neighbouring positions of actions. A real rotation is the same, its cosines and sines
+rounded to float32 once, and its product computed in float32. Pairs are interleaved: channels 2j and 2j+1 of
+a head are the real and the imaginary part of pair j.
 """
 
 from __future__ import annotations
@@ -54,10 +55,50 @@ def token_rotation(start: int, count: int, head_dim: int, device: torch.device) 
     return _unit(_angles(start, count, head_dim, device))
 
 
+@lru_cache(maxsize=64)
+def call_rotation(
+    starts: tuple[int, int, int],
+    grid: tuple[int, int, int],
+    others: tuple[int, int],
+    head_dim: int,
+    device: torch.device,
+    real: bool,
+) -> Tensor:
+    """Return the rotations of all tokens of a call: frames, actions, states.
+
+    Args:
+        starts: Positions of the first frame, the first action and the first state.
+        grid: Number of latent frames, rows and columns of the patch grid.
+        others: Number of actions and of states.
+        head_dim: Width of an attention head.
+        device: Where the result lies.
+        real: Whether they are given as by `real_rotation`.
+    """
+    video = video_rotation(starts[0], *grid, head_dim, device)
+    tokens = [token_rotation(*span, head_dim, device) for span in zip(starts[1:], others, strict=True)]
+    rotation = torch.cat([video, *tokens])
+    return real_rotation(rotation) if real else rotation
+
+
+def real_rotation(rotation: Tensor) -> Tensor:
+    """Return rotations (L, D/2) complex128 as cosines and sines, (L, D/2, 2) float32."""
+    return torch.view_as_real(rotation).float()
+
+
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate the heads x (B, L, N, D) by `rotation` (L, D/2), keeping the dtype of x."""
-    pairs = torch.view_as_complex(torch.unflatten(x.double(), -1, (-1, 2)))  # (B, L, N, D/2)
-    return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+    """Rotate the heads x (B, L, N, D), keeping their dtype.
+
+    Args:
+        x: Queries or keys.
+        rotation: Of every token, (L, D/2) complex128, or (L, D/2, 2) float32 from `real_rotation`.
+    """
+    if rotation.is_complex():
+        pairs = torch.view_as_complex(torch.unflatten(x.double(), -1, (-1, 2)))  # (B, L, N, D/2)
+        return torch.view_as_real(pairs * rotation[:, None]).flatten(-2).to(x.dtype)
+    real, imaginary = torch.unflatten(x.float(), -1, (-1, 2)).unbind(-1)  # (B, L, N, D/2)
+    cosine, sine = rotation[:, None].unbind(-1)
+    turned = torch.stack([real * cosine - imaginary * sine, real * sine + imaginary * cosine], dim=-1)
+    return turned.flatten(-2).to(x.dtype)
 
 
 def _angles(start: int, count: int, dim: int, device: torch.device) -> Tensor:

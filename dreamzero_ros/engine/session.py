@@ -10,21 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import MASK_CHANNELS, ModelConfig, SamplerConfig
-from dreamzero_ros.engine.guidance import Branch, guided_flow
+from dreamzero_ros.engine.guidance import NEGATIVE, PROMPT, Branches
+from dreamzero_ros.engine.lookahead import LookAhead
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.pixels import from_unit_range, resize_video, stretch_images, to_unit_range
 from dreamzero_ros.engine.schedule import UniPC, decouple, flow_schedule
 from dreamzero_ros.engine.stepcache import StepPlan, step_plan
+from dreamzero_ros.engine.switches import EAGER, Switches
 from dreamzero_ros.engine.timing import StageTimer
+from dreamzero_ros.engine.vae import VideoStream
 
 NEWEST_IS_CONTEXT = (4, 9)
 """Numbers of images of which a new window begins with the newest; of other numbers it takes the oldest."""
@@ -60,6 +61,9 @@ class SessionEngine(Protocol):
 
     def encode_video(self, video: Tensor) -> Tensor:
         """Encode images (B, 3, T, H, W) to latents (B, C, 1 + (T - 1) // 4, h, w)."""
+
+    def stream_video(self) -> VideoStream:
+        """Begin a video that is encoded as its images arrive."""
 
     def decode_video(self, latents: Tensor) -> Tensor:
         """Decode latents (B, C, T, h, w) to images (B, 3, 1 + 4 * (T - 1), H, W)."""
@@ -109,7 +113,7 @@ class StepResult:
     context_frames: int
     """Latent frames in the cache after the step."""
     latency_s: Mapping[str, float]
-    """Time by stage [s]: text, image, video_encode, prefill, denoise."""
+    """Time by stage [s]: text, image, video_encode, prefill, denoise; a fused prefill belongs to denoise."""
 
 
 class Session:
@@ -123,6 +127,7 @@ class Session:
         sampler: Settings of the denoising.
         batch: Number of rollouts B that advance together.
         noise: Initial noise of every chunk; by default drawn from `sampler.seed`, the same for every chunk.
+        switches: Speed-ups.
 
     Raises:
         ValueError: If the sampler's settings do not fit together.
@@ -130,27 +135,43 @@ class Session:
 
     @torch.no_grad()
     def __init__(
-        self, engine: SessionEngine, sampler: SamplerConfig, batch: int = 1, noise: Noise | None = None
+        self,
+        engine: SessionEngine,
+        sampler: SamplerConfig,
+        batch: int = 1,
+        noise: Noise | None = None,
+        switches: Switches = EAGER,
     ) -> None:
-        step_plan(sampler)
+        one_step = step_plan(sampler).is_last(0)
         self.batch = batch
         self._engine = engine
         self._sampler = sampler
+        self._switches = switches
         self._action_schedule = self._video_schedule = flow_schedule(sampler.num_steps, sampler.sigma_shift)
         if sampler.video_final_noise is not None:
             self._video_schedule = decouple(self._action_schedule, sampler.video_final_noise)
         self._noise = noise or self._draw_noise()
 
-        self._prompt = self._new_branch()
-        self._negative = None if sampler.guidance_scale == 1 else self._new_branch()
-        self._negative_text = self._encode_text(*engine.tokenize(sampler.negative_prompt))
-        self._prompt_ids: Tensor | None = None
-        self._prompt_text: Tensor | None = None
         config = engine.config
+        self._branches = Branches(
+            engine.transformer,
+            config,
+            batch,
+            1.0 if one_step and switches.trim_guidance else sampler.guidance_scale,
+            switches,
+            engine.device,
+            engine.dtype,
+        )
+        if self._branches.guided:
+            ids, mask = engine.tokenize(sampler.negative_prompt)
+            self._branches.read(engine.encode_text(ids, mask), mask, NEGATIVE)
+        self._prompt: str | None = None
+        self._prompt_ids: Tensor | None = None
         shape = (batch, MASK_CHANNELS + config.vae.z_dim, config.horizon_frames, *config.latent_size)
         self._conditioning = torch.zeros(shape, device=engine.device, dtype=engine.dtype)
         self._conditioning[:, :MASK_CHANNELS, 0] = 1
         self._next_frame = 0
+        self._ahead: LookAhead | None = None
 
     @property
     def next_frame(self) -> int:
@@ -160,13 +181,13 @@ class Session:
     @property
     def context_frames(self) -> int:
         """Latent frames in the cache."""
-        return self._prompt.cache.frames
+        return self._branches.cache.frames
 
     def reset(self) -> None:
         """Forget the window; the next step begins a new one."""
         self._next_frame = 0
-        for branch in self._branches():
-            branch.cache.reset()
+        self._ahead = None
+        self._branches.cache.reset()
 
     @torch.no_grad()
     def step(
@@ -195,30 +216,30 @@ class Session:
         """
         self._check(images, state)
         timer = StageTimer(self._engine.device)
-        ids, mask = self._tokenize(prompt)
-        changed = self._prompt_ids is None or not torch.equal(self._prompt_ids, ids)
+        with timer.stage("text"):
+            changed = self._read(prompt)
         full = self._next_frame >= self._engine.config.transformer.window_frames
         begins = self._next_frame == 0 or changed or images.shape[1] == 1 or full
-        if not begins and latents is None:
-            images = self._observed_images(images)
-
-        with timer.stage("text"):
-            if changed:
-                self._prompt_text = self._encode_text(ids, mask)
-                self._prompt_ids = ids
+        ahead, self._ahead = self._ahead, None
         if begins:
             with timer.stage("image"):
                 observed = self._begin_window(images)
         elif latents is None:
+            stretched = self._stretched(images)
             with timer.stage("video_encode"):
-                observed = self._engine.encode_video(self._to_video(images))
+                observed = self._encode(images, stretched, ahead)
         else:
             observed = latents.to(self._engine.device, self._engine.dtype)
-        with timer.stage("prefill"):
-            start = self._observe(observed)
+        first = max(0, self._next_frame - self._engine.config.transformer.num_frame_per_block)
+        news = observed[:, :, -self._branches.cache.frames_from(first) :]
+        start = first + news.shape[2]
+        if not self._switches.fuse_observation:
+            with timer.stage("prefill"):
+                self._branches.observe(first, news, self._condition(first, news.shape[2]))
+        unseen = news if self._switches.fuse_observation else None
         with timer.stage("denoise"):
             plan = step_plan(self._sampler)
-            video, action, computed = self._denoise(start, state, plan, on_step)
+            video, action, computed = self._denoise(start, state, plan, on_step, unseen)
         self._next_frame = start + self._engine.config.transformer.num_frame_per_block
         return StepResult(
             actions=action,
@@ -229,7 +250,31 @@ class Session:
             reset=begins,
             start_frame=start,
             context_frames=self.context_frames,
-            latency_s=timer.seconds,
+            latency_s=timer.seconds(),
+        )
+
+    @torch.no_grad()
+    def look_ahead(self, images: Tensor) -> None:
+        """Encode the first images of the next step as soon as they are there.
+
+        Whatever the next step is given stays right: where its images begin otherwise, all are encoded then.
+
+        Args:
+            images: Canvases, oldest first, (B, T, H, W, 3) uint8, fewer than a step has.
+
+        Raises:
+            ValueError: If there are more images than a step that continues a window has.
+        """
+        config = self._engine.config
+        most = config.vae.temporal_factor
+        if images.shape[1] >= most:
+            raise ValueError(f"images: expected 1 to {most - 1} to look ahead, got {images.shape[1]}")
+        self._ahead = LookAhead(
+            self._engine.stream_video(),
+            self._to_video,
+            config.transformer.num_frame_per_block,
+            most,
+            images,
         )
 
     @torch.no_grad()
@@ -255,16 +300,6 @@ class Session:
                 f"state: expected {states}, got {tuple(state.shape)}; normalise and pad it first"
             )
 
-    def _branches(self) -> list[Branch]:
-        return [self._prompt] if self._negative is None else [self._prompt, self._negative]
-
-    def _new_branch(self) -> Branch:
-        config, device, dtype = self._engine.config, self._engine.device, self._engine.dtype
-        return Branch(
-            KVCache(config.transformer, self.batch, config.tokens_per_frame, device, dtype),
-            ContextCache(config.transformer, self.batch, device, dtype),
-        )
-
     def _draw_noise(self) -> Noise:
         """Draw each tensor from its own generator with the same seed, as the reference release does."""
         engine, config = self._engine, self._engine.config
@@ -278,14 +313,21 @@ class Session:
 
         return Noise(draw(video), draw(action))
 
-    def _tokenize(self, prompt: str | Tensor) -> tuple[Tensor, Tensor]:
+    def _read(self, prompt: str | Tensor) -> bool:
+        """Take in the prompt where its tokens are new; returns whether they are."""
         if isinstance(prompt, str):
-            return self._engine.tokenize(prompt)
-        ids = prompt.to(self._engine.device)
-        return ids, ids != 0
-
-    def _encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
-        return self._engine.encode_text(ids, mask).expand(self.batch, -1, -1)
+            if prompt == self._prompt:
+                return False
+            ids, mask = self._engine.tokenize(prompt)
+        else:
+            ids = prompt.to(self._engine.device)
+            mask = ids != 0
+        changed = self._prompt_ids is None or not torch.equal(self._prompt_ids, ids)
+        if changed:
+            self._branches.read(self._engine.encode_text(ids, mask), mask, PROMPT)
+            self._prompt_ids = ids
+        self._prompt = prompt if isinstance(prompt, str) else None
+        return changed
 
     def _to_video(self, images: Tensor) -> Tensor:
         """Bring canvases (B, T, H, W, 3) to the size and range of the model, (B, 3, T, h, w)."""
@@ -295,9 +337,14 @@ class Session:
             return video
         return resize_video(video, config.model_height, config.model_width)
 
-    def _observed_images(self, images: Tensor) -> Tensor:
+    def _stretched(self, images: Tensor) -> Tensor:
         config = self._engine.config
         return stretch_images(images, config.transformer.num_frame_per_block, config.vae.temporal_factor)
+
+    def _encode(self, images: Tensor, stretched: Tensor, ahead: LookAhead | None) -> Tensor:
+        """Encode the images of a call, of which some may have been foreseen."""
+        latents = ahead.finish(images) if ahead else None
+        return self._engine.encode_video(self._to_video(stretched)) if latents is None else latents
 
     def _begin_window(self, images: Tensor) -> Tensor:
         """Empty the caches, take in the first image of a window and return its latent (B, C, 1, h, w)."""
@@ -311,27 +358,8 @@ class Session:
             latents = engine.encode_video(clip)
         self._conditioning[:, MASK_CHANNELS:, : latents.shape[2]] = latents
         self.reset()
-        assert self._prompt_text is not None
-        for branch, text in zip(self._branches(), (self._prompt_text, self._negative_text), strict=False):
-            engine.transformer.fill_context(branch.context, text, image_tokens.to(engine.dtype))
+        self._branches.look(image_tokens.to(engine.dtype))
         return latents[:, :, :1].to(engine.dtype)
-
-    def _observe(self, latents: Tensor) -> int:
-        """Write observed latents into the caches, in place of dreamed ones; return the frame after them."""
-        start = max(0, self._next_frame - self._engine.config.transformer.num_frame_per_block)
-        for branch in self._branches():
-            count = branch.cache.begin(start)
-            timestep = self._timesteps(0, count)
-            self._engine.transformer(
-                latents[:, :, -count:],
-                timestep,
-                branch.context,
-                branch.cache,
-                start,
-                self._condition(start, count),
-            )
-            branch.cache.commit(start)
-        return self._prompt.cache.next_frame
 
     def _denoise(
         self,
@@ -339,8 +367,17 @@ class Session:
         state: Tensor,
         plan: StepPlan,
         on_step: Callable[[SolverStep], None] | None,
+        observed: Tensor | None,
     ) -> tuple[Tensor, Tensor, tuple[bool, ...]]:
-        """Denoise the block at `start`; returns video, actions and which steps ran the transformer."""
+        """Denoise the block at `start`; returns video, actions and which steps ran the transformer.
+
+        Args:
+            start: Position of the first frame of the block.
+            state: Normalised state.
+            plan: Which steps run the transformer; the first does.
+            on_step: Told every step.
+            observed: Latents of the frames before the block that the cache does not have yet.
+        """
         state = state.to(self._engine.device, self._engine.dtype)
         video, action = self._noise.video.float(), self._noise.action.float()
         video_solver, action_solver = UniPC(self._video_schedule), UniPC(self._action_schedule)
@@ -349,9 +386,10 @@ class Session:
         for index in range(self._sampler.num_steps):
             computed.append(plan.computes(index, [flow for flow, _ in flows]))
             if computed[-1]:
-                run = partial(self._flow, index, video, action, state, start)
-                flow = guided_flow(run, self._prompt, self._negative, self._sampler.guidance_scale)
+                guided = not (self._switches.trim_guidance and plan.is_last(index))
+                flow = self._flows(index, start, video, action, state, guided, observed)
                 flows = [*flows[-1:], flow]
+                observed = None
             video_flow, action_flow = flows[-1]
             video = video_solver.step(index, video, video_flow)
             action = action_solver.step(index, action, action_flow)
@@ -359,29 +397,30 @@ class Session:
                 on_step(SolverStep(index, computed[-1], video, action))
         return video, action, tuple(computed)
 
-    def _flow(
-        self, index: int, video: Tensor, action: Tensor, state: Tensor, start: int, branch: Branch
+    def _flows(
+        self,
+        index: int,
+        start: int,
+        video: Tensor,
+        action: Tensor,
+        state: Tensor,
+        guided: bool,
+        observed: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Evaluate the transformer in one branch, leaving its cache as it is."""
         dtype = self._engine.dtype
-        count = branch.cache.begin(start)
-        flow: tuple[Tensor, Tensor] = self._engine.transformer(
+        first = start if observed is None else start - observed.shape[2]
+        return self._branches.flows(
+            first,
             video.to(dtype),
-            self._timesteps(self._video_schedule.timesteps[index], count),
-            branch.context,
-            branch.cache,
-            start,
-            self._condition(start, count),
+            self._condition(first, start - first + video.shape[2]),
             action.to(dtype),
-            self._timesteps(self._action_schedule.timesteps[index], action.shape[1]),
             state,
+            (self._video_schedule.timesteps[index], self._action_schedule.timesteps[index]),
+            guided=guided,
+            observed=observed,
         )
-        return flow
 
-    def _timesteps(self, timestep: int, count: int) -> Tensor:
-        return torch.full((self.batch, count), timestep, device=self._engine.device)
-
-    def _condition(self, start: int, count: int) -> Tensor:
-        """Image conditioning of the frames from `start` on; beyond its end that of the last frames."""
-        end = min(start + count, self._conditioning.shape[2])
+    def _condition(self, first: int, count: int) -> Tensor:
+        """Image conditioning of the frames from `first` on; beyond its end that of the last frames."""
+        end = min(first + count, self._conditioning.shape[2])
         return self._conditioning[:, :, end - count : end]

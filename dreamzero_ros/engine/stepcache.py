@@ -29,6 +29,9 @@ class StepPlan(Protocol):
     def computes(self, step: int, flows: Sequence[Tensor]) -> bool:
         """Say whether `step` runs the transformer, given the last (at most two) computed video flows."""
 
+    def is_last(self, step: int) -> bool:
+        """Whether it is certain, as `step` begins, that no later one runs the transformer."""
+
 
 class FixedPlan:
     """Steps chosen in advance.
@@ -45,17 +48,23 @@ class FixedPlan:
         """Look the step up."""
         return self._mask[step]
 
+    def is_last(self, step: int) -> bool:
+        """Look the steps after it up."""
+        return not any(self._mask[step + 1 :])
+
 
 class DynamicPlan:
     """Skips steps while the guided video flow hardly changes, then always computes one.
 
     Args:
         skips: Pairs of a similarity and the number of steps to skip above it, highest similarity first.
+        num_steps: Number of solver steps.
     """
 
-    def __init__(self, skips: Sequence[tuple[float, int]]) -> None:
+    def __init__(self, skips: Sequence[tuple[float, int]], num_steps: int) -> None:
         self.similarities: list[float] = []
         self._skips = skips
+        self._num_steps = num_steps
         self._countdown = 0
 
     def computes(self, step: int, flows: Sequence[Tensor]) -> bool:
@@ -71,6 +80,10 @@ class DynamicPlan:
         self._countdown = next((count for limit, count in self._skips if similarity > limit), 0)
         return self._countdown == 0
 
+    def is_last(self, step: int) -> bool:
+        """Nothing is certain before the last step."""
+        return step == self._num_steps - 1
+
 
 def step_plan(sampler: SamplerConfig) -> StepPlan:
     """Return a plan for one chunk.
@@ -79,7 +92,7 @@ def step_plan(sampler: SamplerConfig) -> StepPlan:
         ValueError: If there is no mask for the number of computed steps.
     """
     if sampler.dit_steps == "dynamic":
-        return DynamicPlan(sampler.similarity_skips)
+        return DynamicPlan(sampler.similarity_skips, sampler.num_steps)
     if sampler.dit_steps == sampler.num_steps:
         return FixedPlan([True] * sampler.num_steps)
     mask = STEP_MASKS.get(sampler.dit_steps, "")

@@ -19,6 +19,7 @@ import torch
 from dreamzero_ros.embodiment.frame import Frame
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.engine import bench as engine_bench
+from dreamzero_ros.engine.bench_report import print_table
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import random_engine
 from dreamzero_ros.motion import bench as motion_bench
@@ -44,7 +45,7 @@ def measure(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     engine_bench.add_arguments(parser)
     options = parser.parse_args(arguments)
     engine = engine_bench.measure(options)
-    engine_bench.print_table(engine)
+    print_table(engine)
     observation = measure_observation()
     width, height = IMAGE_SIZE
     print(f"{'arrival of the last image of a set to the engine [ms]':<40}")

@@ -1,56 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The engine's bench measures what it says, on any number of steps."""
+"""The engine's bench measures what it says, on any number of steps and with any switches."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from typing import Any
 
 import pytest
 
-from dreamzero_ros.engine.bench import add_arguments, measure, print_table, sampler
-from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, named, sampler
+from dreamzero_ros.engine.bench_report import print_table
+from dreamzero_ros.engine.switches import EAGER, EXACT, FULL, NAMES
 
 pytestmark = pytest.mark.cpu
+
+WIDTH = 100
 
 
 @pytest.mark.parametrize(
     ("steps", "expected"),
     [
-        ("8", SamplerConfig(dit_steps=8)),
-        ("dynamic", SamplerConfig(dit_steps="dynamic")),
-        ("16", SamplerConfig(num_steps=16, dit_steps=16)),
-        ("1", SamplerConfig(num_steps=1, dit_steps=1)),
+        ("8", (16, 8)),
+        ("dynamic", (16, "dynamic")),
+        ("16", (16, 16)),
+        ("1", (1, 1)),
     ],
 )
-def test_any_number_of_steps_has_a_sampler(steps: str, expected: SamplerConfig) -> None:
-    assert sampler(steps) == expected
+def test_any_number_of_steps_has_a_sampler(steps: str, expected: tuple[int, int | str]) -> None:
+    found = sampler(steps)
+    assert (found.num_steps, found.dit_steps) == expected
+
+
+def test_switches_have_presets() -> None:
+    assert [named(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
+    assert named("compile,batch_guidance").compile
+    with pytest.raises(ValueError, match="nearest is 'compile'"):
+        named("compil")
+
+
+def test_the_ladder_goes_from_none_to_all() -> None:
+    rungs = ladder()
+    assert (rungs[0].switches, rungs[-1].switches, len(rungs)) == (EAGER, FULL, 2 + len(NAMES))
+    assert [rung.ahead for rung in rungs] == [False] * (1 + len(NAMES)) + [True]
+
+
+def measured(*words: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return measure(parser.parse_args(["--steps", "2", "--calls", "4", *words]))
 
 
 @pytest.fixture(scope="module")
-def report() -> dict[str, object]:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return measure(parser.parse_args(["--steps", "2", "--calls", "4"]))
+def report() -> dict[str, Any]:
+    return measured()
 
 
-def test_both_kinds_of_calls_are_timed_by_stage(report: dict[str, object]) -> None:
-    begin, proceed = report["begin_s"], report["continue_s"]
-    assert isinstance(begin, dict)
-    assert isinstance(proceed, dict)
-    assert begin.keys() == {"text", "image", "prefill", "denoise", "chunk", "decode"}
-    assert proceed.keys() == {"text", "video_encode", "prefill", "denoise", "chunk", "decode"}
-    assert begin["image"] > 0
-    assert proceed["video_encode"] > 0
-    assert report["computed_steps"] == 2
-    assert report["calls"] == 4
+def test_both_kinds_of_calls_are_timed_by_stage(report: dict[str, Any]) -> None:
+    (rung,) = report["rungs"]
+    begin, proceed = rung["begin_s"], rung["continue_s"]
+    assert begin.keys() == {"text", "image", "denoise", "chunk", "decode"}
+    assert proceed.keys() == {"text", "video_encode", "denoise", "chunk", "decode"}
+    for stages in (begin, proceed):
+        within = sum(times["median"] for stage, times in stages.items() if stage not in ("chunk", "decode"))
+        assert 0 < within <= 1.1 * stages["chunk"]["median"]
+        assert all(times["median"] <= times["p90"] <= times["p99"] for times in stages.values())
+    assert rung["computed_steps"] == 2
+    assert rung["chunks_per_s"] == pytest.approx(
+        4 / (begin["chunk"]["median"] + 3 * proceed["chunk"]["median"]), rel=0.5
+    )
+    assert 0 < rung["share_of_peak"] < 1
 
 
 def test_the_report_is_one_line_of_json_and_a_table(
-    report: dict[str, object], capsys: pytest.CaptureFixture[str]
+    report: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert json.loads(json.dumps(report)) == report
     print_table(report)
     table = capsys.readouterr().out
     assert "tiny with random weights, float32, cpu" in table
-    assert all(stage in table for stage in ("denoise", "video_encode", "chunk", "peak memory of the process"))
+    assert all(stage in table for stage in ("denoise", "video_encode", "chunk", "peak memory"))
+    assert max(map(len, table.splitlines())) <= WIDTH
+
+
+def test_a_ladder_tells_ratio_and_error_of_every_rung(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short = [rung for rung in ladder() if not rung.switches.compile]
+    short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
+    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda: short)
+    report = measured("--ladder")
+    assert [rung["name"] for rung in report["rungs"]] == [rung.name for rung in short]
+    assert report["rungs"][0]["action_error"] == 0
+    assert all(0 < rung["action_error"] < 1e-4 for rung in report["rungs"][1:])
+    print_table(report)
+    table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= WIDTH
+    assert all(rung.name in table for rung in short)

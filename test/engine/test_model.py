@@ -8,7 +8,8 @@ import torch
 
 from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import TransformerConfig, variant
-from dreamzero_ros.engine.model import WorldActionTransformer, action_sinusoid, sinusoid
+from dreamzero_ros.engine.layers import action_sinusoid, sinusoid
+from dreamzero_ros.engine.model import WorldActionTransformer
 
 pytestmark = pytest.mark.cpu
 
@@ -30,12 +31,16 @@ def names_of_calls(recorded):
 def run_call(model, recorded, name, cache, context):
     """Run one recorded call; a call without actions is kept in the cache."""
     start = int(recorded[f"{name}.start_frame"])
-    inputs = {key: recorded.get(f"{name}.{key}") for key in ("y", "action", "timestep_action", "state")}
+    inputs = {key: recorded.get(f"{name}.{key}") for key in ("y", "action", "state")}
     cache.begin(start)
     visible = cache.frames + recorded[f"{name}.x"].shape[2]
-    video, action = model(
-        recorded[f"{name}.x"], recorded[f"{name}.timestep"], context, cache, start, **inputs
+    times = model.times(
+        recorded[f"{name}.timestep"],
+        cache.tokens_per_frame,
+        recorded.get(f"{name}.timestep_action"),
+        model.config.num_state_per_block,
     )
+    video, action = model(recorded[f"{name}.x"], times, context, cache, start, **inputs)
     if action is None:
         cache.commit(start)
     return video, action, visible
@@ -46,7 +51,8 @@ def test_cached_calls_equal_the_reference(vectors, reference, transformer):
     recorded = vectors("dit_infer")
     tokens_per_frame = reference["transformer"]["frame_seqlen"]
     cache, context = caches(transformer.config, len(recorded["context"]), tokens_per_frame)
-    transformer.fill_context(context, recorded["context"], recorded["clip_feature"])
+    transformer.fill_text(context, recorded["context"])
+    transformer.fill_image(context, recorded["clip_feature"])
     assert transformer.config.window_frames == recorded["e2.window_frames"]
     for name in names_of_calls(recorded):
         video, action, visible = run_call(transformer, recorded, name, cache, context)
@@ -72,7 +78,8 @@ def test_submodules_equal_the_reference(vectors, reference, transformer):
         )
         for name in traced
     ]
-    transformer.fill_context(context, recorded["context"], recorded["clip_feature"])
+    transformer.fill_text(context, recorded["context"])
+    transformer.fill_image(context, recorded["clip_feature"])
     run_call(transformer, recorded, "a", cache, context)
     run_call(transformer, recorded, "b1", cache, context)
     for handle in handles:
@@ -162,11 +169,13 @@ def test_replaying_a_clip_with_the_cache_equals_teacher_forcing(batch, changes):
     )
 
     cache, context = caches(config, batch, (height // 2) * (width // 2))
-    model.fill_context(context, text, image)
+    model.fill_text(context, text)
+    model.fill_image(context, image)
 
     def prefill(start):
         part = slice(start, start + cache.begin(start))
-        model(clean[:, :, part], torch.zeros_like(timestep[:, part]), context, cache, start, y[:, :, part])
+        times = model.times(torch.zeros_like(timestep[:, part]), cache.tokens_per_frame)
+        model(clean[:, :, part], times, context, cache, start, y[:, :, part])
         cache.commit(start)
 
     prefill(0)
@@ -175,8 +184,9 @@ def test_replaying_a_clip_with_the_cache_equals_teacher_forcing(batch, changes):
         part = slice(start, start + cache.begin(start))
         of_actions = slice(block * actions, (block + 1) * actions)
         of_states = slice(block * states, (block + 1) * states)
-        inputs = (x[:, :, part], timestep[:, part], context, cache, start, y[:, :, part])
-        inputs += (action[:, of_actions], timestep_action[:, of_actions], state[:, of_states])
+        times = model.times(timestep[:, part], cache.tokens_per_frame, timestep_action[:, of_actions], states)
+        inputs = (x[:, :, part], times, context, cache, start, y[:, :, part])
+        inputs += (action[:, of_actions], state[:, of_states])
         video, predicted = model(*inputs, isolate_state=True)
         torch.testing.assert_close(video, video_flow[:, :, part], atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(predicted, action_flow[:, of_actions], atol=1e-5, rtol=1e-5)

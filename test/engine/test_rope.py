@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dreamzero_ros.engine.rope import rotate, token_rotation, video_rotation
+from dreamzero_ros.engine.rope import call_rotation, rotate, token_rotation, video_rotation
 
 pytestmark = pytest.mark.cpu
 
@@ -53,3 +53,13 @@ def test_rotation_is_exact_in_bfloat16():
     exact = rotate(x.double(), rotation)
     assert rotate(x, rotation).dtype == torch.bfloat16
     torch.testing.assert_close(rotate(x, rotation), exact.to(torch.bfloat16), atol=0, rtol=0)
+
+
+def test_real_rotations_are_the_same():
+    """At every position of a window, to the last bits of float32; bfloat16 heads may round otherwise once."""
+    rotation = call_rotation((0, 72, 3), (9, 22, 40), (24, 1), HEAD_DIM, CPU, real=False)
+    real = call_rotation((0, 72, 3), (9, 22, 40), (24, 1), HEAD_DIM, CPU, real=True)
+    x = torch.randn(1, len(rotation), 2, HEAD_DIM)
+    torch.testing.assert_close(rotate(x, real), rotate(x, rotation), atol=2e-6, rtol=0)
+    half = x.bfloat16()
+    torch.testing.assert_close(rotate(half, real), rotate(half, rotation), atol=0, rtol=2**-7)

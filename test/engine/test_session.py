@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rollouts import INSTRUCTION, inputs
 from torch import Tensor
 
 from dreamzero_ros.engine.cache import ContextCache, KVCache
@@ -124,7 +125,7 @@ def run(session, engine, call, **options):
 
 
 class Evaluations:
-    """Every evaluation of the transformer, as its hook reports it."""
+    """Every evaluation of the transformer, and the timesteps that were embedded for it."""
 
     def __init__(self) -> None:
         self.clear()
@@ -132,28 +133,40 @@ class Evaluations:
     def clear(self) -> None:
         self.prefills, self.denoisings = [], []
         self.inputs, self.addresses = [], set()
+        self.timesteps: list[tuple[Tensor, Tensor | None]] = []
 
-    def record(self, _module, args, output) -> None:
-        x, timestep, context, cache, start, *rest = args
+    def embed(self, times):
+        """Wraps the method that embeds timesteps."""
+
+        def embedding(timestep, tokens_per_frame, timestep_action=None, states=0):
+            self.timesteps.append((timestep, timestep_action))
+            return times(timestep, tokens_per_frame, timestep_action, states)
+
+        return embedding
+
+    def record(self, _module, args, options, output) -> None:
+        x, _, context, cache, start, *rest = args
         self.inputs.append(x)
         self.addresses |= {context.storage.data_ptr(), cache.storage.data_ptr()}
+        branch = options["rows"].start if options else 0
         if len(rest) == 1:
-            self.prefills.append((id(context), start))
+            self.prefills.append((branch, start))
         else:
-            self.denoisings.append((id(context), timestep, rest[2], *output))
+            self.denoisings.append((branch, *self.timesteps[-1], *output))
 
     def of_prompt(self, entries):
-        """Entries of the branch that ran first, the prompt's."""
-        return [entry for entry in entries if entry[0] == entries[0][0]]
+        """Entries of the prompt's branch, whose rows are the first."""
+        return [entry for entry in entries if entry[0] == 0]
 
     def of_negative(self, entries):
-        return [entry for entry in entries if entry[0] != entries[0][0]]
+        return [entry for entry in entries if entry[0] != 0]
 
 
 @pytest.fixture
-def evaluations(transformer):
+def evaluations(transformer, monkeypatch):
     recorder = Evaluations()
-    handle = transformer.register_forward_hook(recorder.record)
+    monkeypatch.setattr(transformer, "times", recorder.embed(transformer.times))
+    handle = transformer.register_forward_hook(recorder.record, with_kwargs=True)
     yield recorder
     handle.remove()
 
@@ -227,29 +240,30 @@ def test_observed_latents_replace_dreamed_ones(engine, noise, reference, evaluat
     context = ContextCache(config.transformer, observe.batch, engine.device, engine.dtype)
     ys = inputs[f"ys{engine.of_call('ys_index')}"]
     with torch.no_grad():
-        model.fill_context(
-            context,
-            inputs[f"prompt{engine.of_call('prompt_index')}"],
-            inputs[f"clip{engine.of_call('clip_index')}"],
-        )
+        model.fill_text(context, inputs[f"prompt{engine.of_call('prompt_index')}"])
+        model.fill_image(context, inputs[f"clip{engine.of_call('clip_index')}"])
         for latents in (inputs["call0.latents"], inputs["call1.latents"][:, :, -size:]):
             start = cache.next_frame
             count = cache.begin(start)
-            zeros = torch.zeros(observe.batch, count, dtype=torch.int64)
-            model(latents, zeros, context, cache, start, ys[:, :, start : start + count])
+            times = model.times(torch.zeros(1, count, dtype=torch.int64), config.tokens_per_frame)
+            model(latents, times, context, cache, start, ys[:, :, start : start + count])
             cache.commit(start)
         _, timestep, timestep_action, video_flow, action_flow = evaluations.denoisings[0]
         start = cache.next_frame
         cache.begin(start)
         video, action = model(
             noise.video,
-            timestep,
+            model.times(
+                timestep,
+                config.tokens_per_frame,
+                timestep_action,
+                config.transformer.num_state_per_block,
+            ),
             context,
             cache,
             start,
             ys[:, :, start : start + size],
             noise.action,
-            timestep_action,
             engine.of_call("state"),
         )
     torch.testing.assert_close(video_flow, video, **TOLERANCE)
@@ -302,7 +316,7 @@ def test_reset_begins_a_window_at_the_same_addresses(engine, noise, reference, e
     assert session.context_frames == 1
     again = run(session, engine, 0)
     torch.testing.assert_close(again.actions, first.actions)
-    assert len(addresses) == 4
+    assert len(addresses) == 2
     assert evaluations.addresses == addresses
 
 
@@ -394,3 +408,26 @@ def test_tiny_engine_runs_whole(batch):
     dreamed = session.decode(result.video)
     assert dreamed.shape == (batch, 9, config.model_height, config.model_width, 3)
     assert dreamed.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("foreseen", [1, 2, 3])
+def test_images_encoded_ahead_change_nothing(foreseen):
+    """Also where a step brings other images than those that were foreseen, or begins a window."""
+    engine = random_engine("tiny", "cpu", torch.float32)
+    calls = inputs(engine.config)
+    plain, ahead = (Session(engine, SamplerConfig(dit_steps=5)) for _ in range(2))
+    encoded = []
+    handle = engine.vae.model.encoder.register_forward_hook(
+        lambda _, args, __: encoded.append(args[0].shape[2])
+    )
+    for number, (images, state) in enumerate(calls):
+        others = calls[3][0] if number == 2 else images
+        ahead.look_ahead(others[:, :foreseen])
+        encoded.clear()
+        result = ahead.step(images, state, INSTRUCTION)
+        expected_encodes = {0: 9, 2: 3, 4: 9}.get(number, 1 if foreseen > 1 else 2)
+        assert len(encoded) == expected_encodes
+        torch.testing.assert_close(result.actions, plain.step(images, state, INSTRUCTION).actions)
+    handle.remove()
+    with pytest.raises(ValueError, match="images: expected 1 to 3 to look ahead, got 4"):
+        ahead.look_ahead(calls[1][0])

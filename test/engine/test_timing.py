@@ -18,4 +18,4 @@ def test_stages_add_up(monkeypatch):
     for name in ("encode", "denoise", "encode"):
         with timer.stage(name):
             pass
-    assert timer.seconds == {"encode": 3.0, "denoise": 4.0}
+    assert timer.seconds() == {"encode": 3.0, "denoise": 4.0}

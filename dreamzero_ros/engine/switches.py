@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The speed-ups of a session, each a switch; with all of them off the engine computes as plainly as it can.
+
+That plain engine is the truth: a test compares every switch with it through a whole window. What a switch
+may change is stated beside it. Exact means equal but for the order of sums and the last bit of a float32.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What a session does to be fast."""
+
+    shared_times: bool = False
+    """Timestep embeddings and modulations are computed once per schedule, one for all tokens that share a
+    timestep. Exact."""
+    real_rotation: bool = False
+    """Queries and keys are rotated in float32, by float64 angles, not in complex float64. Exact."""
+    batch_guidance: bool = False
+    """Prompt and negative prompt go through the transformer together. Exact."""
+    merge_padding: bool = False
+    """Of a text's rows of padding, which are all alike, a few stand for all. Exact."""
+    fuse_observation: bool = False
+    """What was observed is written to the cache in the same pass as the first denoising step. Exact."""
+    compile: bool = False
+    """The blocks of the transformer are compiled by torch.compile, once per context length. Exact."""
+    trim_guidance: bool = False
+    """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
+    The actions are exact; the last step of the dreamed video is not guided."""
+
+
+EAGER = Switches()
+"""The plain engine."""
+
+EXACT = Switches(
+    shared_times=True, real_rotation=True, batch_guidance=True, merge_padding=True, fuse_observation=True
+)
+"""All that is exact and costs nothing at the start."""
+
+FULL = Switches(**{field.name: True for field in fields(Switches)})
+"""All of them."""
+
+PRESETS = {"eager": EAGER, "exact": EXACT, "full": FULL}
+
+NAMES = tuple(field.name for field in fields(Switches))
+
+
+def switches(names: Iterable[str]) -> Switches:
+    """Return the switches of these names, turned on.
+
+    Raises:
+        ValueError: If there is no switch of a name; the message names the nearest one.
+    """
+    chosen = list(names)
+    for name in chosen:
+        if name not in NAMES:
+            nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown switch {name!r}: expected {', '.join(NAMES)}; nearest is {nearest!r}")
+    return replace(EAGER, **dict.fromkeys(chosen, True))

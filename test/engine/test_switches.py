@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every speed-up against the plain engine, through a window and into the next one."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+from rollouts import Rollout, inputs, roll
+
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.switches import EAGER, EXACT, NAMES, Switches, switches
+from dreamzero_ros.engine.weights import random_engine
+
+pytestmark = pytest.mark.cpu
+
+EQUAL = {"atol": 1e-5, "rtol": 1e-5}
+SAMPLERS = {
+    "all steps": SamplerConfig(dit_steps=16),
+    "8 of 16 steps": SamplerConfig(dit_steps=8),
+    "dynamic": SamplerConfig(dit_steps="dynamic"),
+    "decoupled": SamplerConfig(dit_steps=5, video_final_noise=0.8),
+    "unguided": SamplerConfig(dit_steps=5, guidance_scale=1.0),
+    "one step": SamplerConfig(num_steps=1, dit_steps=1),
+}
+SWITCHED = {
+    "shared_times": switches(["shared_times"]),
+    "real_rotation": switches(["real_rotation"]),
+    "batch_guidance": switches(["batch_guidance"]),
+    "fuse_observation": switches(["fuse_observation"]),
+    "merge_padding": switches(["merge_padding"]),
+    "exact": EXACT,
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return random_engine("tiny", "cpu", torch.float32, seed=3)
+
+
+@pytest.fixture(scope="module")
+def rolled(engine: Engine):
+    """Rollouts by sampler, switches and batch, each computed once."""
+
+    @functools.cache
+    def rolled(name: str, chosen: Switches, batch: int = 1) -> Rollout:
+        session = Session(engine, SAMPLERS[name], batch, switches=chosen)
+        return roll(session, inputs(engine.config, batch))
+
+    return rolled
+
+
+def assert_equal(actual: Rollout, expected: Rollout) -> None:
+    for got, wanted in zip(actual.results, expected.results, strict=True):
+        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+        torch.testing.assert_close(got.video, wanted.video, **EQUAL)
+        torch.testing.assert_close(got.similarities, wanted.similarities, **EQUAL)
+        assert got.computed == wanted.computed
+        assert (got.reset, got.start_frame, got.context_frames) == (
+            wanted.reset,
+            wanted.start_frame,
+            wanted.context_frames,
+        )
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("switch", SWITCHED)
+def test_exact_switches_change_nothing(rolled, switch: str, sampler: str) -> None:
+    assert_equal(rolled(sampler, SWITCHED[switch]), rolled(sampler, EAGER))
+
+
+def test_exact_switches_change_nothing_in_a_batch(rolled) -> None:
+    assert_equal(rolled("8 of 16 steps", EXACT, 2), rolled("8 of 16 steps", EAGER, 2))
+
+
+def test_calls_differ_so_that_equality_means_something(rolled) -> None:
+    actions = [result.actions for result in rolled("8 of 16 steps", EAGER).results]
+    assert all((one - other).abs().max() > 1e-3 for one, other in pairwise(actions))
+
+
+@pytest.mark.parametrize("sampler", ["all steps", "8 of 16 steps", "dynamic", "decoupled"])
+@pytest.mark.parametrize("others", [EAGER, EXACT])
+def test_without_guidance_in_the_last_pass_the_actions_stay(rolled, sampler: str, others: Switches) -> None:
+    """So does the video up to the last step that runs the transformer."""
+    trimmed = rolled(sampler, replace(others, trim_guidance=True))
+    expected = rolled(sampler, EAGER)
+    changes = []
+    for got, wanted in zip(trimmed.results, expected.results, strict=True):
+        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+        changes.append((got.video - wanted.video).abs().max())
+    for steps, wanted_steps in zip(trimmed.steps, expected.steps, strict=True):
+        last = max(step.index for step in wanted_steps if step.computed)
+        for step, wanted in zip(steps[:last], wanted_steps[:last], strict=True):
+            torch.testing.assert_close(step.video, wanted.video, **EQUAL)
+    trims = sampler != "dynamic" or any(steps[-1].computed for steps in expected.steps)
+    assert (max(changes) > 1e-4) == trims
+
+
+def test_one_step_without_guidance_in_the_last_pass_needs_no_negative_prompt(rolled, engine: Engine) -> None:
+    trimmed = rolled("one step", switches(["trim_guidance"]))
+    for got, wanted in zip(trimmed.results, rolled("one step", EAGER).results, strict=True):
+        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+    halved, whole = (
+        Session(engine, SAMPLERS["one step"], switches=chosen)._branches.cache.storage.nbytes
+        for chosen in (switches(["trim_guidance"]), EAGER)
+    )
+    assert whole == 2 * halved
+
+
+def test_passes_through_the_transformer_by_switch(engine: Engine) -> None:
+    """What the switches that leave out passes leave out."""
+    passes: list[int] = []
+    handle = engine.transformer.register_forward_hook(lambda _, args, __: passes.append(len(args[0])))
+
+    def counted(*names: str) -> list[int]:
+        session = Session(engine, SAMPLERS["decoupled"], switches=switches(names))
+        images, state = inputs(engine.config)[0]
+        passes.clear()
+        session.step(images, state, "go")
+        return list(passes)
+
+    assert counted() == [1] * 12
+    assert counted("batch_guidance") == [2] * 6
+    assert counted("fuse_observation") == [1] * 10
+    assert counted("trim_guidance") == [1] * 11
+    assert counted("batch_guidance", "fuse_observation", "trim_guidance") == [2] * 4 + [1]
+    handle.remove()
+
+
+def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
+    rolled, engine: Engine
+) -> None:
+    """torch.compile is told not to break the graph; here it fails where it would compile again."""
+    chosen = replace(EXACT, compile=True)
+    assert_equal(rolled("8 of 16 steps", chosen), rolled("8 of 16 steps", EAGER))
+    session = Session(engine, SAMPLERS["8 of 16 steps"], switches=chosen)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        roll(session, inputs(engine.config, seed=1))
+
+
+def test_switches_by_name() -> None:
+    assert switches([]) == EAGER
+    assert switches(NAMES) == Switches(**dict.fromkeys(NAMES, True))
+    with pytest.raises(ValueError, match=r"unknown switch 'bach_guidance': .*; nearest is 'batch_guidance'"):
+        switches(["compile", "bach_guidance"])

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rollouts of the engine on random images: a window and the first call of the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dreamzero_ros.engine.config import ModelConfig
+from dreamzero_ros.engine.session import Session, SolverStep, StepResult
+
+IMAGES_PER_CALL = (1, 4, 4, 4, 1)
+"""Four calls in one window, and one that begins the next."""
+
+INSTRUCTION = "pick up the red cup"
+
+
+@dataclass
+class Rollout:
+    """What a session answered, call by call."""
+
+    results: list[StepResult] = field(default_factory=list)
+    steps: list[list[SolverStep]] = field(default_factory=list)
+
+
+def inputs(config: ModelConfig, batch: int = 1, seed: int = 0) -> list[tuple[Tensor, Tensor]]:
+    """Images and state of every call."""
+    generator = torch.Generator().manual_seed(seed)
+    sizes = config.transformer
+    canvas = (config.canvas_height, config.canvas_width, 3)
+    return [
+        (
+            torch.randint(256, (batch, images, *canvas), dtype=torch.uint8, generator=generator),
+            torch.rand(batch, sizes.num_state_per_block, sizes.max_state_dim, generator=generator) * 2 - 1,
+        )
+        for images in IMAGES_PER_CALL
+    ]
+
+
+def roll(session: Session, calls: list[tuple[Tensor, Tensor]]) -> Rollout:
+    """Answers all calls."""
+    rollout = Rollout()
+    for images, state in calls:
+        rollout.steps.append([])
+        rollout.results.append(session.step(images, state, INSTRUCTION, on_step=rollout.steps[-1].append))
+    return rollout
