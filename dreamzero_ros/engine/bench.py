@@ -23,7 +23,7 @@ from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.stepcache import STEP_MASKS
-from dreamzero_ros.engine.switches import EAGER, NAMES, PRESETS, Switches, switches
+from dreamzero_ros.engine.switches import EAGER, NAMES, PRESETS, Switches, parse_switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -90,7 +90,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
         torch.set_num_threads(options.threads)
     engine = random_engine(options.variant, options.device, DTYPES[options.dtype])
     chosen = sampler(options.steps)
-    rungs = ladder() if options.ladder else [Setting("", named(options.switches), options.ahead)]
+    rungs = ladder() if options.ladder else [Setting("", parse_switches(options.switches), options.ahead)]
     peak = measured_peak_flops(engine.device, engine.dtype)
     timed = run(engine, chosen, rungs, options.calls, options.warm_up)
     truth = timed[0] if timed[0].setting.switches == EAGER else None
@@ -164,15 +164,6 @@ def ladder() -> list[Setting]:
     rungs = [Setting("eager", EAGER)]
     rungs += [Setting(f"+ {name}", switches(NAMES[: number + 1])) for number, name in enumerate(NAMES)]
     return [*rungs, Setting("+ images ahead", rungs[-1].switches, ahead=True)]
-
-
-def named(text: str) -> Switches:
-    """Return the switches of a preset, or of names with commas between them.
-
-    Raises:
-        ValueError: If there is none of a name.
-    """
-    return PRESETS[text] if text in PRESETS else switches(text.split(","))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

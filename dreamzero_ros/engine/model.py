@@ -118,7 +118,7 @@ class WorldActionTransformer(nn.Module):
             (num_actions, num_states),
             self.config.head_dim,
             x.device,
-            switches.real_rotation,
+            switches.real_rotation or switches.compile,
         )
 
         # 2. blocks

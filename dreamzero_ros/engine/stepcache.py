@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step caching: which solver steps run the transformer and which reuse its last flow."""
+"""Fewer steps: which solver steps run the transformer and which reuse its last flow, or one step alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch.nn.functional as F
@@ -18,6 +19,10 @@ STEP_MASKS: Mapping[int, str] = {
     8: "1110001000100111",
 }
 """Steps that run the transformer, of 16, by their number."""
+
+
+ONE_STEP_NOISE = 0.8
+"""Noise that one step leaves in the video, where the checkpoint does not say it: that of the release."""
 
 
 class StepPlan(Protocol):
@@ -83,6 +88,29 @@ class DynamicPlan:
     def is_last(self, step: int) -> bool:
         """Nothing is certain before the last step."""
         return step == self._num_steps - 1
+
+
+def one_step(sampler: SamplerConfig, source: str, force: bool) -> SamplerConfig:
+    """Return the sampler that denoises the actions in a single step and leaves the video mostly noise.
+
+    Args:
+        sampler: That of the checkpoint; it says whether the checkpoint was trained for this.
+        source: Where the weights come from, for people.
+        force: Do so with other checkpoints, too.
+
+    Raises:
+        ValueError: If the checkpoint was trained otherwise and nobody forces it.
+    """
+    noise = sampler.video_final_noise
+    if noise is None:
+        if not force:
+            raise ValueError(
+                f"{source} was not trained to denoise actions in one step (config.json: "
+                "decouple_inference_noise is not true), so its actions would be poor; take 5 or more steps, "
+                "or force it"
+            )
+        noise = ONE_STEP_NOISE
+    return replace(sampler, num_steps=1, dit_steps=1, video_final_noise=noise)
 
 
 def step_plan(sampler: SamplerConfig) -> StepPlan:

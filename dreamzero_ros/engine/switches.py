@@ -28,7 +28,8 @@ class Switches:
     fuse_observation: bool = False
     """What was observed is written to the cache in the same pass as the first denoising step. Exact."""
     compile: bool = False
-    """The blocks of the transformer are compiled by torch.compile, once per context length. Exact."""
+    """The blocks of the transformer are compiled by torch.compile, once per context length. Exact. Rotations
+    are real then, as compilers have no complex numbers."""
     trim_guidance: bool = False
     """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
     The actions are exact; the last step of the dreamed video is not guided."""
@@ -59,6 +60,24 @@ def switches(names: Iterable[str]) -> Switches:
     chosen = list(names)
     for name in chosen:
         if name not in NAMES:
-            nearest = difflib.get_close_matches(name, NAMES, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown switch {name!r}: expected {', '.join(NAMES)}; nearest is {nearest!r}")
+            known = (*PRESETS, *NAMES)
+            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise ValueError(
+                f"unknown speed-up {name!r}: expected one of {', '.join(PRESETS)}, or some of "
+                f"{', '.join(NAMES)}; nearest is {nearest!r}"
+            )
     return replace(EAGER, **dict.fromkeys(chosen, True))
+
+
+def parse_switches(text: str) -> Switches:
+    """Return the switches of a preset, or of names with commas between them.
+
+    Raises:
+        ValueError: If there is none of a name; the message names the nearest one.
+    """
+    return PRESETS[text] if text in PRESETS else switches(text.split(","))
+
+
+def in_words(chosen: Switches) -> str:
+    """Name the switches that are on."""
+    return ", ".join(name for name in NAMES if getattr(chosen, name)) or "none"

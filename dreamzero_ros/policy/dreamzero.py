@@ -22,11 +22,9 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.switches import EXACT, Switches, in_words
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.canvas import canvas_of
-
-WARM_UP_CALLS = 3
-"""One that begins a window and two that go on in it: every shape of a call has been seen after them."""
 
 
 class DreamZeroPolicy(Policy):
@@ -36,6 +34,7 @@ class DreamZeroPolicy(Policy):
         engine: The weights.
         embodiment: The robot.
         sampler: Settings of the denoising.
+        speedups: What the engine does to be fast.
 
     Raises:
         ValueError: The engine does not fit the robot: other horizon, unknown tag, fields that differ.
@@ -43,20 +42,25 @@ class DreamZeroPolicy(Policy):
 
     uses_history = True
 
-    def __init__(self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig) -> None:
-        self.name = f"dreamzero {engine.config.name} ({engine.source})"
+    def __init__(
+        self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig, speedups: Switches = EXACT
+    ) -> None:
+        self.name = f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {in_words(speedups)}"
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
         self.doubts = tuple(range_doubts(embodiment, self._statistics))
-        self._session = Session(engine, sampler)
+        self._session = Session(engine, sampler, switches=speedups)
         self._dreamed: torch.Tensor | None = None
 
     def warm_up(self) -> float:
-        """Runs a few calls on random frames; returns the duration of the last one [s]."""
+        """Runs a window of calls on random frames; returns the duration of the last one [s].
+
+        Every shape of a call has been seen after it.
+        """
         rng = np.random.default_rng(0)
         seconds = 0.0
-        for call in range(WARM_UP_CALLS):
+        for call in range(self._engine.config.transformer.max_chunk_size):
             images = 1 if call == 0 else len(self._embodiment.image_offsets_steps)
             begin = time.perf_counter()
             self.infer(make_example(self._embodiment, rng, images))

@@ -7,11 +7,15 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import torch
 
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.stepcache import one_step
+from dreamzero_ros.engine.switches import NAMES, Switches, parse_switches
 from dreamzero_ros.engine.weights import load_engine, random_engine
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.delayed import DelayedPolicy
@@ -22,7 +26,11 @@ from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.policy.stand_ins import HoldPolicy, ReplayPolicy
 from dreamzero_ros.policy.wave import WavePolicy
 
+ONE: Final = "1"
 DYNAMIC: Final = "dynamic"
+
+SIMILARITY, LESS_SIMILAR = 0.95, 0.02
+"""Similarity of flows above which the release skips four steps, and how far below it two."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,8 @@ class PolicyParameters(MotionParameters, RobotParameters):
         highest=1024.0,
     )
     random_weights: str = setting(
-        "", "Instead of a checkpoint: variant with random weights (tiny, wan22_5b, wan21_14b), for trials."
+        "",
+        "Instead of a checkpoint: variant with random weights (tiny, bench, wan22_5b, wan21_14b).",
     )
     device: str = setting("cuda", "Torch device of the model: cuda, cuda:1 or cpu.")
     dtype: str = setting(
@@ -57,8 +66,24 @@ class PolicyParameters(MotionParameters, RobotParameters):
     )
     dit_steps: str = setting(
         "8",
-        "Denoising steps of 16 that run the transformer; dynamic decides by the similarity of its answers.",
-        choices=("5", "6", "7", "8", "16", DYNAMIC),
+        "Denoising steps of 16 that run the transformer; dynamic decides by the similarity of its answers; 1 "
+        "denoises in a single step, for checkpoints trained for it.",
+        choices=(ONE, "5", "6", "7", "8", "16", DYNAMIC),
+    )
+    force_one_step: bool = setting(
+        False, "For dit_steps 1: do so with a checkpoint that was not trained for it, for trials."
+    )
+    similarity: float = setting(
+        SIMILARITY,
+        "For dit_steps dynamic: 4 steps are skipped above this similarity, and 2 above 0.02 less; higher "
+        "skips less.",
+        lowest=0.5,
+        highest=1.0,
+    )
+    speedups: str = setting(
+        "exact",
+        "What the engine does to be fast: exact (all that changes nothing and needs no preparation), full, "
+        f"eager (nothing), or some of {', '.join(NAMES)} with commas.",
     )
     guidance_scale: float = setting(
         5.0, "Weight of classifier-free guidance on the video; 1 halves the work.", lowest=1.0, highest=20.0
@@ -132,6 +157,7 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
             "exactly one of the parameters checkpoint and random_weights must be set: checkpoint:=<folder or "
             "hub id> for a trained model, random_weights:=tiny for a trial without one"
         )
+    speedups = _speedups(parameters.speedups)
     _require_device(parameters.device)
     dtype = getattr(torch, parameters.dtype)
     if parameters.checkpoint:
@@ -139,14 +165,26 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
         engine = load_engine(parameters.checkpoint, parameters.device, dtype, base, alpha)
     else:
         engine = random_engine(parameters.random_weights, parameters.device, dtype)
+    policy = DreamZeroPolicy(engine, embodiment, _sampler(parameters, engine), speedups)
+    return policy, policy.warm_up()
+
+
+def _sampler(parameters: PolicyParameters, engine: Engine) -> SamplerConfig:
     sampler = dataclasses.replace(
         engine.sampler,
-        dit_steps=DYNAMIC if parameters.dit_steps == DYNAMIC else int(parameters.dit_steps),
         guidance_scale=parameters.guidance_scale,
         seed=parameters.seed,
+        similarity_skips=((parameters.similarity, 4), (parameters.similarity - LESS_SIMILAR, 2)),
     )
-    policy = DreamZeroPolicy(engine, embodiment, sampler)
-    return policy, policy.warm_up()
+    if parameters.dit_steps == ONE:
+        try:
+            return one_step(sampler, engine.source, parameters.force_one_step)
+        except ValueError as error:
+            raise ValueError(f"parameter dit_steps: {error} with force_one_step:=true") from error
+    steps: int | Literal["dynamic"] = (
+        DYNAMIC if parameters.dit_steps == DYNAMIC else int(parameters.dit_steps)
+    )
+    return dataclasses.replace(sampler, dit_steps=steps)
 
 
 def _require_device(name: str) -> None:
@@ -154,3 +192,10 @@ def _require_device(name: str) -> None:
         raise ValueError(
             f"parameter device: {name!r}, but torch sees no CUDA device; for the CPU set device:=cpu"
         )
+
+
+def _speedups(text: str) -> Switches:
+    try:
+        return parse_switches(text)
+    except ValueError as error:
+        raise ValueError(f"parameter speedups: {error}") from error

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, named, sampler
+from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
-from dreamzero_ros.engine.switches import EAGER, EXACT, FULL, NAMES
+from dreamzero_ros.engine.switches import EAGER, FULL, NAMES
 
 pytestmark = pytest.mark.cpu
 
@@ -30,13 +30,6 @@ WIDTH = 100
 def test_any_number_of_steps_has_a_sampler(steps: str, expected: tuple[int, int | str]) -> None:
     found = sampler(steps)
     assert (found.num_steps, found.dit_steps) == expected
-
-
-def test_switches_have_presets() -> None:
-    assert [named(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
-    assert named("compile,batch_guidance").compile
-    with pytest.raises(ValueError, match="nearest is 'compile'"):
-        named("compil")
 
 
 def test_the_ladder_goes_from_none_to_all() -> None:

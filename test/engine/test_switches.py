@@ -14,7 +14,16 @@ from rollouts import Rollout, inputs, roll
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
-from dreamzero_ros.engine.switches import EAGER, EXACT, NAMES, Switches, switches
+from dreamzero_ros.engine.switches import (
+    EAGER,
+    EXACT,
+    FULL,
+    NAMES,
+    Switches,
+    in_words,
+    parse_switches,
+    switches,
+)
 from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
@@ -146,5 +155,15 @@ def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
 def test_switches_by_name() -> None:
     assert switches([]) == EAGER
     assert switches(NAMES) == Switches(**dict.fromkeys(NAMES, True))
-    with pytest.raises(ValueError, match=r"unknown switch 'bach_guidance': .*; nearest is 'batch_guidance'"):
-        switches(["compile", "bach_guidance"])
+    assert [parse_switches(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
+    some = parse_switches("compile,batch_guidance")
+    assert (some.compile, some.batch_guidance, some.fuse_observation) == (True, True, False)
+    assert in_words(some) == "batch_guidance, compile" and in_words(EAGER) == "none"
+    with pytest.raises(
+        ValueError, match=r"unknown speed-up 'bach_guidance': .*; nearest is 'batch_guidance'"
+    ):
+        parse_switches("compile,bach_guidance")
+    with pytest.raises(
+        ValueError, match=r"expected one of eager, exact, full, or some of .* nearest is 'full'"
+    ):
+        parse_switches("ful")

@@ -41,7 +41,7 @@ def test_words_of_a_command_line() -> None:
         ({"embodiment_parameters": [1]}, "expected a list of str"),
         ({"margin_steps": 99}, "margin_steps: got 99, expected 0 to 48"),
         ({"lead_s": 0.0}, "lead_s: got 0.0, expected 0.005 to 1"),
-        ({"dit_steps": "9"}, "dit_steps: got '9', expected one of 5, 6"),
+        ({"dit_steps": "9"}, "dit_steps: got '9', expected one of 1, 5, 6"),
     ],
 )
 def test_what_does_not_fit_is_refused(values: dict[str, object], words: str) -> None:

@@ -6,12 +6,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from checkpoints import ALPHA, adapt, edit_json
 
+from dreamzero_ros.embodiment.frame import make_example
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.engine.checkpoint import CheckpointError
+from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import random_engine, save_checkpoint
 from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
 
@@ -39,3 +42,47 @@ def test_a_trained_model_is_not_run_on_made_up_statistics(tmp_path: Path) -> Non
     parameters = PolicyParameters(checkpoint=str(tmp_path / "checkpoint"), device="cpu", dtype="float32")
     with pytest.raises(CheckpointError, match=r"metadata\.json is missing, so there are no statistics"):
         make_policy(parameters, load("droid_franka"), lambda: 0)
+
+
+UNTRAINED = PolicyParameters(random_weights="tiny", device="cpu", dtype="float32")
+
+
+def test_speed_ups_are_named_by_the_policy_that_has_them() -> None:
+    robot = load("droid_franka")
+    for speedups, words in (
+        ("eager", "none"),
+        ("trim_guidance,batch_guidance", "batch_guidance, trim_guidance"),
+    ):
+        policy, _ = make_policy(dataclasses.replace(UNTRAINED, speedups=speedups), robot, lambda: 0)
+        assert policy.name.endswith(f"speed-ups: {words}")
+    with pytest.raises(
+        ValueError, match=r"parameter speedups: unknown speed-up 'exakt': .* nearest is 'exact'"
+    ):
+        make_policy(dataclasses.replace(UNTRAINED, speedups="exakt"), robot, lambda: 0)
+
+
+def test_one_step_is_for_checkpoints_trained_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    robot = load("droid_franka")
+    frame = make_example(robot, np.random.default_rng(0), images=1)
+    one = dataclasses.replace(UNTRAINED, dit_steps="1")
+    with pytest.raises(ValueError, match=r"parameter dit_steps: .* not trained .* with force_one_step:=true"):
+        make_policy(one, robot, lambda: 0)
+    forced, _ = make_policy(dataclasses.replace(one, force_one_step=True), robot, lambda: 0)
+    assert forced.infer(frame).computed_steps == 1
+
+    engine = random_engine("tiny", "cpu", torch.float32)
+    trained = dataclasses.replace(engine, sampler=SamplerConfig(video_final_noise=0.8))
+    monkeypatch.setattr("dreamzero_ros.policy.policy_parameters.random_engine", lambda *_: trained)
+    policy, _ = make_policy(one, robot, lambda: 0)
+    np.testing.assert_allclose(policy.infer(frame).targets, forced.infer(frame).targets)
+
+
+@pytest.mark.parametrize(("similarity", "computed"), [(0.5, 4), (1.0, 16)])
+def test_the_threshold_of_the_dynamic_rule_decides_how_much_is_skipped(
+    similarity: float, computed: int
+) -> None:
+    """Random weights change their flow little: at the lowest threshold as much is skipped as ever can be."""
+    robot = load("droid_franka")
+    parameters = dataclasses.replace(UNTRAINED, dit_steps="dynamic", similarity=similarity)
+    policy, _ = make_policy(parameters, robot, lambda: 0)
+    assert policy.infer(make_example(robot, np.random.default_rng(0), images=1)).computed_steps == computed
