@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import torch
+from torch._dynamo.exc import TorchDynamoException
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
@@ -166,7 +167,14 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
     else:
         engine = random_engine(parameters.random_weights, parameters.device, dtype)
     policy = DreamZeroPolicy(engine, embodiment, _sampler(parameters, engine), speedups)
-    return policy, policy.warm_up()
+    try:
+        return policy, policy.warm_up()
+    except TorchDynamoException as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"parameter speedups: compile does not work here: {reason}; install a compiler (apt install g++), "
+            "or set speedups:=exact"
+        ) from error
 
 
 def _sampler(parameters: PolicyParameters, engine: Engine) -> SamplerConfig:

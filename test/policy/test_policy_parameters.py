@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +62,30 @@ def test_speed_ups_are_named_by_the_policy_that_has_them() -> None:
         ValueError, match=r"parameter speedups: unknown speed-up 'exakt': .* nearest is 'exact'"
     ):
         make_policy(dataclasses.replace(UNTRAINED, speedups="exakt"), robot, lambda: 0)
+
+
+def test_without_a_compiler_compiled_blocks_are_refused_in_words(tmp_path: Path) -> None:
+    """In a process of its own, as what was compiled once is kept."""
+    program = """
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+make_policy(
+    PolicyParameters(random_weights="tiny", device="cpu", dtype="float32", speedups="compile"),
+    load("droid_franka"),
+    lambda: 0,
+)
+"""
+    without = {
+        "CXX": str(tmp_path / "g++"),
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path),
+        "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | without, capture_output=True, text=True, check=False
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("ValueError: parameter speedups: compile does not work here: InvalidCxxCompiler")
+    assert last.endswith("install a compiler (apt install g++), or set speedups:=exact")
 
 
 def test_one_step_is_for_checkpoints_trained_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

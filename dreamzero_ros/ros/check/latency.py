@@ -70,7 +70,8 @@ def judge(parameters: PolicyParameters, robot: Embodiment, latencies_s: list[flo
         return passed(what, f"{finding}; blocking: the arm rests so long between chunks")
     room_s = chunk_s - pacing.steps * step_s
     finding += f"; an image set every {pacing.steps} steps leaves {_ms(room_s)}"
-    fix = "fewer dit_steps, guidance_scale:=1.0, a faster GPU, a lower speed_scale, or mode:=blocking"
+    fix = "speedups:=full, fewer dit_steps, guidance_scale:=1.0, a faster GPU, a lower speed_scale, or "
+    fix += "mode:=blocking"
     if pacing.bound_s + parameters.margin_steps * step_s > room_s:
         return failed(what, f"{finding}: too little for {_ms(pacing.bound_s)} and a margin", fix)
     if worst_s > room_s:
