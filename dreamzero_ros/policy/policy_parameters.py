@@ -172,8 +172,8 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
     except TorchDynamoException as error:
         reason = str(error).splitlines()[0]
         raise ValueError(
-            f"parameter speedups: compile does not work here: {reason}; install a compiler (apt install g++), "
-            "or set speedups:=exact"
+            f"parameter speedups: compile does not work here: {reason}; install a compiler "
+            "(apt install g++), or set speedups:=exact"
         ) from error
 
 
