@@ -32,6 +32,8 @@ class Branches:
         batch: Number of rollouts B.
         scale: Weight of guidance; at 1 there is no negative branch.
         switches: Speed-ups.
+        device: Where the model lies.
+        dtype: Dtype of its activations.
     """
 
     def __init__(
