@@ -217,7 +217,8 @@ class ContextCache:
 def padding_logits(count: int, dtype: torch.dtype) -> list[float]:
     """Return logits of a few rows that weigh as much together as `count` equal rows with logits 0.
 
-    Their exponentials add up to `count` within `WEIGHT_TOLERANCE`, whatever the steps of the dtype.
+    Their exponentials add up to `count` within `WEIGHT_TOLERANCE`, whatever the steps of the dtype. Where
+    that took as many rows as there are, all stay as they are.
     """
     logits: list[float] = []
     missing = float(count)
@@ -227,4 +228,4 @@ def padding_logits(count: int, dtype: torch.dtype) -> list[float]:
             logit = torch.nextafter(logit, torch.tensor(-torch.inf, dtype=dtype))
         logits.append(float(logit))
         missing -= math.exp(logits[-1])
-    return logits
+    return logits if len(logits) < count else [0.0] * count
