@@ -144,7 +144,8 @@ def join(
         device: Where this rank computes, each GPU rank on a GPU of its own.
         split_guidance: Whether prompt and negative prompt go to different ranks. Tokens are shared by all
             ranks of a branch, so with two ranks that is all that is shared.
-        timeout_s: How long to wait for another rank before it counts as lost [s].
+        timeout_s: How long to wait for another rank before it counts as lost [s]; longer than a rank may take
+            to compile its blocks, where they are compiled.
 
     Raises:
         ValueError: If the number of processes does not fit.

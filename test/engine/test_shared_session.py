@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,12 +33,15 @@ LAYOUTS = {
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Answer]]:
-    """Answers of all ranks by layout."""
-    return {
-        name: share(tmp_path_factory.mktemp(name), *layout, {case: CASES[case] for case in cases})
-        for name, (*layout, cases) in LAYOUTS.items()
-    }
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[Answer]]:
+    """Answers of all ranks by layout, each computed once."""
+
+    @functools.cache
+    def answers(layout: str) -> list[Answer]:
+        *arguments, cases = LAYOUTS[layout]
+        return share(tmp_path_factory.mktemp(layout), *arguments, {case: CASES[case] for case in cases})
+
+    return answers
 
 
 @pytest.mark.parametrize(
@@ -45,20 +50,20 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Answer]]
 def test_ranks_answer_as_one_process_does(answers, layout: str, case: str) -> None:
     engine = tiny_engine(LAYOUTS[layout][2])
     alone = Session(engine, CASES[case].sampler, switches=CASES[case].switches)
-    assert_equal(answers[layout][0].rollouts[case], roll(alone, inputs(engine.config)))
+    assert_equal(answers(layout)[0].rollouts[case], roll(alone, inputs(engine.config)))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_shared_session_is_used_like_one_alone(answers, layout: str) -> None:
     engine = tiny_engine(LAYOUTS[layout][2])
-    assert_equal(answers[layout][0].every_call, every_call(Session(engine, FIVE, batch=2), engine))
+    assert_equal(answers(layout)[0].every_call, every_call(Session(engine, FIVE, batch=2), engine))
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_every_rank_stores_its_share_of_keys_and_values(answers, layout: str) -> None:
     size, _, num_heads, _ = LAYOUTS[layout]
     alone = Session(tiny_engine(num_heads), FIVE)._branches.cache.storage.nbytes
-    assert [answer.cache_bytes * size for answer in answers[layout]] == [alone] * size
+    assert [answer.cache_bytes * size for answer in answers(layout)] == [alone] * size
 
 
 @pytest.mark.parametrize(("lost", "silent", "timeout_s"), [(0, False, 60), (1, False, 60), (1, True, 5)])
