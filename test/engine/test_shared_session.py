@@ -50,7 +50,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[An
 def test_ranks_answer_as_one_process_does(answers, layout: str, case: str) -> None:
     engine = tiny_engine(LAYOUTS[layout][2])
     alone = Session(engine, CASES[case].sampler, switches=CASES[case].switches)
-    assert_equal(answers(layout)[0].rollouts[case], roll(alone, inputs(engine.config)))
+    expected = roll(alone, inputs(engine.config))
+    for answer in answers(layout):
+        assert_equal(answer.rollouts[case], expected)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

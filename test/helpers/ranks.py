@@ -42,11 +42,14 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a rank found: rollouts by case and `every_call` on rank 0, and its caches [bytes] on all."""
+    """What a rank found."""
 
     rollouts: dict[str, Rollout]
+    """By case."""
     every_call: Rollout
+    """Empty but on rank 0."""
     cache_bytes: int
+    """Size of the keys and values that it stores."""
 
 
 def tiny_engine(num_heads: int) -> Engine:
@@ -67,7 +70,7 @@ def every_call(session: Session | SharedSession, engine: Engine) -> Rollout:
     results.append(session.step(second, state, "go"))
     results.append(session.step(third, state, "go", latents=results[1].video))
     session.reset()
-    results.append(session.step(third, state, texts))
+    results.append(session.step(third, state, "go"))
     results.append(session.step(second, state, texts))
     return Rollout(results)
 
@@ -131,12 +134,8 @@ def _share(
     engine = tiny_engine(num_heads)
     rollouts = {}
     for name, case in cases.items():
-        if rank:
-            serve(engine, case.sampler, ranks, switches=case.switches)
-        else:
-            session = SharedSession(engine, case.sampler, ranks, switches=case.switches)
-            rollouts[name] = roll(session, inputs(engine.config))
-            session.close()
+        session = Session(engine, case.sampler, switches=case.switches, ranks=ranks)
+        rollouts[name] = roll(session, inputs(engine.config))
     calls = Rollout()
     if rank:
         serve(engine, FIVE, ranks, batch=2)
