@@ -26,7 +26,11 @@ IDLE = timedelta(days=365)
 
 
 class RankError(RuntimeError):
-    """Another rank ended or was silent for too long; end all ranks and start them anew."""
+    """Another rank ended or was silent for too long; end all ranks and start them anew.
+
+    Between GPUs the process may end without it: there a silence is noticed by a watchdog of torch, which
+    ends the process.
+    """
 
 
 @dataclass(frozen=True)

@@ -2,106 +2,29 @@
 """One session on several ranks: rank 0 has the observations, the others compute along.
 
 Rank 0 holds a `SharedSession`, which is used like a `Session`; every other rank runs `serve`, which returns
-when rank 0 closes its session. A command is a header of integers, sent to ranks that may have waited for
-long, and the tensors that belong to it, whose shapes follow from the header and the model.
+when rank 0 closes its session:
+
+    ranks = join("tcp://localhost:29500", rank, 2, device, split_guidance=True)
+    if ranks.rank == 0:
+        session = SharedSession(engine, sampler, ranks)
+        ...  # session.step, as often as wanted
+        session.close()
+    else:
+        serve(engine, sampler, ranks)
+    ranks.leave()
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from dreamzero_ros.engine.config import ModelConfig, SamplerConfig
+from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.session import Noise, Session, SessionEngine, SolverStep, StepResult
 from dreamzero_ros.engine.switches import EAGER, Switches
-
-
-class Command(IntEnum):
-    """What the other ranks are to do."""
-
-    STEP = 0
-    LOOK_AHEAD = 1
-    RESET = 2
-    END = 3
-
-
-@dataclass(frozen=True)
-class Header:
-    """A command, and what its tensors have for shapes."""
-
-    command: Command
-    images: int = 0
-    """Number of images T."""
-    texts: int = 0
-    """Number of prompts: one for all rollouts, or one for each."""
-    text_length: int = 0
-    """Token ids of a prompt, L."""
-    latents: int = 0
-    """Whether latents are given, 1 or 0."""
-
-    def tensors(self, config: ModelConfig, batch: int) -> list[tuple[str, tuple[int, ...], torch.dtype]]:
-        """Name, shape and dtype of every tensor behind the header."""
-        sizes = config.transformer
-        canvas = (config.canvas_height, config.canvas_width, 3)
-        images = ("images", (batch, self.images, *canvas), torch.uint8)
-        if self.command is Command.LOOK_AHEAD:
-            return [images]
-        if self.command is not Command.STEP:
-            return []
-        latents = (batch, config.vae.z_dim, sizes.num_frame_per_block, *config.latent_size)
-        return [
-            images,
-            ("state", (batch, sizes.num_state_per_block, sizes.max_state_dim), torch.float32),
-            ("prompt", (self.texts, self.text_length), torch.int64),
-            *[("latents", latents, torch.float32)] * self.latents,
-        ]
-
-
-class Wire:
-    """Carries commands from rank 0 to the others.
-
-    Args:
-        ranks: All of them.
-        config: Sizes of the model.
-        batch: Number of rollouts B.
-    """
-
-    def __init__(self, ranks: Ranks, config: ModelConfig, batch: int) -> None:
-        self._ranks = ranks
-        self._config = config
-        self._batch = batch
-
-    def tell(self, header: Header, tensors: Sequence[Tensor] = ()) -> None:
-        """Send a command; on rank 0.
-
-        Raises:
-            ValueError: If the shape of a tensor is wrong; nothing is sent then.
-            RankError: If another rank is gone.
-        """
-        wanted = header.tensors(self._config, self._batch)
-        for (name, shape, _), tensor in zip(wanted, tensors, strict=True):
-            if tensor.shape != shape:
-                raise ValueError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
-        self._ranks.idle.broadcast(torch.tensor(_integers(header)))
-        for (_, _, dtype), tensor in zip(wanted, tensors, strict=True):
-            self._ranks.all.broadcast(tensor.to("cpu", dtype))
-
-    def hear(self) -> tuple[Command, list[Tensor]]:
-        """Wait for a command; on the other ranks.
-
-        Raises:
-            RankError: If rank 0 is gone.
-        """
-        heard = self._ranks.idle.broadcast(torch.tensor(_integers(Header(Command.END)))).tolist()
-        header = Header(Command(heard[0]), *heard[1:])
-        wanted = header.tensors(self._config, self._batch)
-        tensors = [self._ranks.all.broadcast(torch.empty(shape, dtype=dtype)) for _, shape, dtype in wanted]
-        return header.command, tensors
+from dreamzero_ros.engine.wire import Command, Header, Wire
 
 
 class SharedSession:
@@ -240,7 +163,3 @@ def serve(
             session.look_ahead(*tensors)
         else:
             session.reset()
-
-
-def _integers(header: Header) -> list[int]:
-    return [header.command, header.images, header.texts, header.text_length, header.latents]

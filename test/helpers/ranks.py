@@ -23,7 +23,7 @@ from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.parallel import Ranks, join
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.shared_session import SharedSession, serve
-from dreamzero_ros.engine.switches import Switches
+from dreamzero_ros.engine.switches import EXACT, Switches
 from dreamzero_ros.engine.weights import random_engine
 
 FIVE = SamplerConfig(dit_steps=5)
@@ -138,9 +138,9 @@ def _share(
         rollouts[name] = roll(session, inputs(engine.config))
     calls = Rollout()
     if rank:
-        serve(engine, FIVE, ranks, batch=2)
+        serve(engine, FIVE, ranks, 2, switches=EXACT)
     else:
-        shared = SharedSession(engine, FIVE, ranks, batch=2)
+        shared = SharedSession(engine, FIVE, ranks, 2, switches=EXACT)
         wrong_calls(shared, engine)
         calls = every_call(shared, engine)
         shared.close()
@@ -156,12 +156,12 @@ def lose(rank: int, size: int, folder: Path, lost: int, silent: bool, timeout_s:
     """
     ranks = _join(rank, size, folder, split_guidance=True, timeout_s=timeout_s)
     engine = tiny_engine(3)
-    steps = 0
+    passes = 0
 
     def count(*_: object) -> None:
-        nonlocal steps
-        steps += 1
-        if rank == lost and steps > 4:
+        nonlocal passes
+        passes += 1
+        if rank == lost and passes > 8:  # a step has six
             time.sleep(10 * STARTUP_S) if silent else os._exit(1)
 
     engine.transformer.register_forward_hook(count)
