@@ -47,6 +47,7 @@ class KVCache:
         tokens_per_frame: Tokens of a latent frame.
         device: Where the storage lies.
         dtype: Its dtype.
+        heads: Number of heads N that are stored; by default all.
     """
 
     def __init__(
@@ -56,13 +57,14 @@ class KVCache:
         tokens_per_frame: int,
         device: torch.device,
         dtype: torch.dtype,
+        heads: int | None = None,
     ) -> None:
         self.window_frames = config.window_frames
         self.tokens_per_frame = tokens_per_frame
         self._block_frames = config.num_frame_per_block
         extra = config.num_action_per_block + config.num_state_per_block
         tokens = self.window_frames * tokens_per_frame + extra
-        shape = (config.num_layers, 2, batch, tokens, config.num_heads, config.head_dim)
+        shape = (config.num_layers, 2, batch, tokens, heads or config.num_heads, config.head_dim)
         self.storage = torch.zeros(shape, device=device, dtype=dtype)
         self.reset()
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import ModelConfig
 from dreamzero_ros.engine.model import WorldActionTransformer
+from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.switches import Switches
 from dreamzero_ros.engine.times import Times
 
@@ -32,8 +33,12 @@ class Branches:
         batch: Number of rollouts B.
         scale: Weight of guidance; at 1 there is no negative branch.
         switches: Speed-ups.
-        device: Where the model lies.
-        dtype: Dtype of its activations.
+        device: Where the caches lie.
+        dtype: Their dtype.
+        ranks: Processes that share the work; None: this one computes alone.
+
+    Raises:
+        ValueError: If the ranks cannot share it.
     """
 
     def __init__(
@@ -45,8 +50,9 @@ class Branches:
         switches: Switches,
         device: torch.device,
         dtype: torch.dtype,
+        ranks: Ranks | None = None,
     ) -> None:
-        self.guided = scale != 1
+        self._own = _own_branches(scale != 1, ranks)
         self._transformer = transformer
         self._sizes = config.transformer
         self._tokens_per_frame = config.tokens_per_frame
@@ -54,10 +60,17 @@ class Branches:
         self._scale = scale
         self._switches = switches
         self._device = device
-        rows = batch * (1 + self.guided)
-        self.cache = KVCache(config.transformer, rows, config.tokens_per_frame, device, dtype)
+        self._sharers = ranks.tokens if ranks else None
+        self._couple = ranks.branches if ranks else None
+        rows = batch * len(self._own)
+        heads = ranks.heads(self._sizes.num_heads) if ranks else None
+        self.cache = KVCache(config.transformer, rows, config.tokens_per_frame, device, dtype, heads)
         self.context = ContextCache(config.transformer, rows, device, dtype)
         self._shared_times: dict[tuple[int, ...], Times] = {}
+
+    def computes(self, branch: int) -> bool:
+        """Whether this process computes a branch."""
+        return branch in self._own
 
     def read(self, text: Tensor, mask: Tensor, branch: int) -> None:
         """Take in the text of a branch.
@@ -65,9 +78,9 @@ class Branches:
         Args:
             text: Text embeddings, (B or 1, text_len, text_dim), rows of padding zero.
             mask: 1 for a token and 0 for padding, (B or 1, text_len).
-            branch: `PROMPT` or `NEGATIVE`.
+            branch: `PROMPT` or `NEGATIVE`, one that this process computes.
         """
-        rows = self._rows(branch, branch + 1)
+        rows = self._rows(branch)
         self._transformer.fill_text(self.context, text, rows)
         if self._switches.merge_padding:
             self.context.merge_padding(mask.sum(dim=1).tolist(), rows)
@@ -85,7 +98,7 @@ class Branches:
             y: Their image conditioning, (B, 4 + C, T, h, w).
         """
         times = self._times(latents.shape[2], 0, 0, 0)
-        for rows in self._passes(self.guided):
+        for rows in self._passes(guided=True):
             self.cache.begin(start)
             self._transformer(
                 self._fill(latents, rows),
@@ -96,6 +109,7 @@ class Branches:
                 self._fill(y, rows),
                 rows=rows,
                 switches=self._switches,
+                sharers=self._sharers,
             )
         self.cache.commit(start)
 
@@ -127,7 +141,7 @@ class Branches:
         latents = video if observed is None else torch.cat([observed, video], dim=2)
         times = self._times(ahead, video.shape[2], *timesteps)
         predictions = []
-        for rows in self._passes(guided and self.guided):
+        for rows in self._passes(guided):
             self.cache.begin(start, dreams=observed is not None)
             prediction = self._transformer(
                 self._fill(latents, rows),
@@ -141,12 +155,19 @@ class Branches:
                 observed_frames=ahead,
                 rows=rows,
                 switches=self._switches,
+                sharers=self._sharers,
             )
             predictions.append(prediction)
         if observed is not None:
             self.cache.commit(start)
-        flow = torch.cat([video for video, _ in predictions])
-        return self._guide(flow), predictions[0][1][: self._batch]
+        if not predictions:
+            predictions.append((torch.empty_like(video), torch.empty_like(action)))
+        flow = torch.cat([flow for flow, _ in predictions])
+        action_flow = predictions[0][1][: self._batch]
+        if self._couple:
+            flow = torch.cat(self._couple.all_gather(flow)) if guided else self._couple.broadcast(flow)
+            action_flow = self._couple.broadcast(action_flow)
+        return self._guide(flow), action_flow
 
     def _guide(self, flow: Tensor) -> Tensor:
         """Lead the flow of the prompt away from that of the negative prompt, where there is one."""
@@ -174,19 +195,32 @@ class Branches:
         return dataclasses.replace(times, frames=times.frames[:, observed:])
 
     def _passes(self, guided: bool) -> Iterator[slice]:
-        """Rows that go through the transformer together."""
+        """Rows of this process that go through the transformer together."""
         if guided and self._switches.batch_guidance:
-            yield self._rows(PROMPT, NEGATIVE + 1)
+            yield slice(0, len(self._own) * self._batch)
             return
-        yield self._rows(PROMPT, PROMPT + 1)
-        if guided:
-            yield self._rows(NEGATIVE, NEGATIVE + 1)
+        for branch in self._own:
+            if guided or branch == PROMPT:
+                yield self._rows(branch)
 
-    def _rows(self, first: int, last: int) -> slice:
-        """Rows of the branches from `first` up to, not with, `last`."""
-        return slice(first * self._batch, last * self._batch)
+    def _rows(self, branch: int) -> slice:
+        """Rows of a branch."""
+        first = self._own.index(branch) * self._batch
+        return slice(first, first + self._batch)
 
     def _fill(self, x: Tensor, rows: slice) -> Tensor:
         """Repeat rollouts (B, ...) for every branch in `rows`."""
         branches = (rows.stop - rows.start) // self._batch
         return x if branches == 1 else torch.cat([x] * branches)
+
+
+def _own_branches(guided: bool, ranks: Ranks | None) -> tuple[int, ...]:
+    """Branches that this process computes."""
+    if ranks is None or ranks.branches is None:
+        return (PROMPT, NEGATIVE) if guided else (PROMPT,)
+    if not guided:
+        raise ValueError(
+            "guidance cannot be split over ranks: the sampler has no negative prompt, since guidance_scale "
+            "is 1 or its only step is not guided; join the ranks with split_guidance=False"
+        )
+    return (ranks.branches.rank,)

@@ -27,9 +27,11 @@ from dreamzero_ros.engine.layers import (
     action_sinusoid,
     sinusoid,
 )
+from dreamzero_ros.engine.parallel import Group
 from dreamzero_ros.engine.rope import call_rotation, token_rotation, video_rotation
 from dreamzero_ros.engine.switches import EAGER, Switches
 from dreamzero_ros.engine.times import Times, rows_of_spans, spans
+from dreamzero_ros.engine.ulysses import share_tokens
 
 
 class WorldActionTransformer(nn.Module):
@@ -77,6 +79,7 @@ class WorldActionTransformer(nn.Module):
         isolate_state: bool = False,
         rows: slice = ALL_ROWS,
         switches: Switches = EAGER,
+        sharers: Group | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block of frames against the frames in the cache.
 
@@ -97,6 +100,7 @@ class WorldActionTransformer(nn.Module):
                 the reference release does.
             rows: Rows of the caches to which the batch belongs.
             switches: Speed-ups.
+            sharers: Ranks that share the tokens of the call; the caches store the heads of this rank only.
 
         Returns:
             Flow of the dreamed frames, (B, C, T - observed_frames, h, w), and of the actions, (B, A,
@@ -122,6 +126,11 @@ class WorldActionTransformer(nn.Module):
         )
 
         # 2. blocks
+        row = times.row
+        share = share_tokens(sharers, tokens.shape[1]) if sharers else None
+        if share:
+            tokens, rotation = share.mine(tokens, 1), share.mine(rotation, 0)
+            row = None if row is None else share.mine(row, 0)
         observed = observed_frames * height * width
         isolated = num_states if isolate_state else 0
         run = compiled_block() if switches.compile else run_block
@@ -131,11 +140,13 @@ class WorldActionTransformer(nn.Module):
                 transformer_block,
                 tokens,
                 times.modulation,
-                times.row,
+                row,
                 rotation,
-                attend_cached,
+                share.attention(attend_cached) if share else attend_cached,
                 context.layer(layer, rows),
             )
+        if share:
+            tokens = share.gather(tokens)
 
         # 3. heads
         num_video = frames * height * width

@@ -20,6 +20,7 @@ from dreamzero_ros.engine.config import MASK_CHANNELS, ModelConfig, SamplerConfi
 from dreamzero_ros.engine.guidance import NEGATIVE, PROMPT, Branches
 from dreamzero_ros.engine.lookahead import LookAhead
 from dreamzero_ros.engine.model import WorldActionTransformer
+from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.pixels import from_unit_range, resize_video, stretch_images, to_unit_range
 from dreamzero_ros.engine.schedule import UniPC, decouple, flow_schedule
 from dreamzero_ros.engine.stepcache import StepPlan, step_plan
@@ -122,15 +123,19 @@ class Session:
     The caches are allocated here and keep their addresses, also through `reset`. Sessions of one engine are
     independent of one another. After an error inside `step`, call `reset`.
 
+    Where ranks share a session, each has one of its own, and all call the same methods with the same
+    arguments; `SharedSession` and `serve` see to that. After an error inside `step` they are lost.
+
     Args:
         engine: Model and encoders.
         sampler: Settings of the denoising.
         batch: Number of rollouts B that advance together.
         noise: Initial noise of every chunk; by default drawn from `sampler.seed`, the same for every chunk.
         switches: Speed-ups.
+        ranks: Processes that share the work; None: this one computes alone.
 
     Raises:
-        ValueError: If the sampler's settings do not fit together.
+        ValueError: If the sampler's settings do not fit together, or the ranks cannot share the work.
     """
 
     @torch.no_grad()
@@ -141,6 +146,7 @@ class Session:
         batch: int = 1,
         noise: Noise | None = None,
         switches: Switches = EAGER,
+        ranks: Ranks | None = None,
     ) -> None:
         one_step = step_plan(sampler).is_last(0)
         self.batch = batch
@@ -161,8 +167,9 @@ class Session:
             switches,
             engine.device,
             engine.dtype,
+            ranks,
         )
-        if self._branches.guided:
+        if self._branches.computes(NEGATIVE):
             ids, mask = engine.tokenize(sampler.negative_prompt)
             self._branches.read(engine.encode_text(ids, mask), mask, NEGATIVE)
         self._prompt: str | None = None
@@ -214,7 +221,7 @@ class Session:
         Raises:
             ValueError: If the shape or dtype of an input, or the number of images, is wrong.
         """
-        self._check(images, state)
+        self.check(images, state)
         timer = StageTimer(self._engine.device)
         with timer.stage("text"):
             changed = self._read(prompt)
@@ -286,7 +293,12 @@ class Session:
         """
         return from_unit_range(self._engine.decode_video(latents.to(self._engine.device, self._engine.dtype)))
 
-    def _check(self, images: Tensor, state: Tensor) -> None:
+    def check(self, images: Tensor, state: Tensor) -> None:
+        """Refuse images and state that `step` cannot take.
+
+        Raises:
+            ValueError: If a shape or dtype is wrong.
+        """
         config = self._engine.config
         canvas = (self.batch, images.shape[1], config.canvas_height, config.canvas_width, 3)
         if images.dtype != torch.uint8 or images.shape != canvas:
@@ -324,7 +336,8 @@ class Session:
             mask = ids != 0
         changed = self._prompt_ids is None or not torch.equal(self._prompt_ids, ids)
         if changed:
-            self._branches.read(self._engine.encode_text(ids, mask), mask, PROMPT)
+            if self._branches.computes(PROMPT):
+                self._branches.read(self._engine.encode_text(ids, mask), mask, PROMPT)
             self._prompt_ids = ids
         self._prompt = prompt if isinstance(prompt, str) else None
         return changed

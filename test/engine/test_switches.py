@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from rollouts import Rollout, inputs, roll
+from rollouts import EQUAL, Rollout, assert_equal, inputs, roll
 
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
@@ -28,7 +28,6 @@ from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
 
-EQUAL = {"atol": 1e-5, "rtol": 1e-5}
 SAMPLERS = {
     "all steps": SamplerConfig(dit_steps=16),
     "8 of 16 steps": SamplerConfig(dit_steps=8),
@@ -62,19 +61,6 @@ def rolled(engine: Engine):
         return roll(session, inputs(engine.config, batch))
 
     return rolled
-
-
-def assert_equal(actual: Rollout, expected: Rollout) -> None:
-    for got, wanted in zip(actual.results, expected.results, strict=True):
-        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
-        torch.testing.assert_close(got.video, wanted.video, **EQUAL)
-        torch.testing.assert_close(got.similarities, wanted.similarities, **EQUAL)
-        assert got.computed == wanted.computed
-        assert (got.reset, got.start_frame, got.context_frames) == (
-            wanted.reset,
-            wanted.start_frame,
-            wanted.context_frames,
-        )
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)

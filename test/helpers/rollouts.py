@@ -16,6 +16,9 @@ IMAGES_PER_CALL = (1, 4, 4, 4, 1)
 
 INSTRUCTION = "pick up the red cup"
 
+EQUAL = {"atol": 1e-5, "rtol": 1e-5}
+"""What float32 may differ by where only the order of sums does."""
+
 
 @dataclass
 class Rollout:
@@ -46,3 +49,17 @@ def roll(session: Session, calls: list[tuple[Tensor, Tensor]]) -> Rollout:
         rollout.steps.append([])
         rollout.results.append(session.step(images, state, INSTRUCTION, on_step=rollout.steps[-1].append))
     return rollout
+
+
+def assert_equal(actual: Rollout, expected: Rollout) -> None:
+    """The same answers, up to the order of sums."""
+    for got, wanted in zip(actual.results, expected.results, strict=True):
+        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+        torch.testing.assert_close(got.video, wanted.video, **EQUAL)
+        torch.testing.assert_close(got.similarities, wanted.similarities, **EQUAL)
+        assert got.computed == wanted.computed
+        assert (got.reset, got.start_frame, got.context_frames) == (
+            wanted.reset,
+            wanted.start_frame,
+            wanted.context_frames,
+        )
