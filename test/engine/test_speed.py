@@ -22,8 +22,9 @@ from dreamzero_ros.engine.weights import random_engine
 pytestmark = pytest.mark.cpu
 
 CALLS = 12
-RATIO = 1.6
-"""A machine with nothing else to do reaches more than 2; both take turns, so a busy one is not far below."""
+RATIO = 1.5
+"""On one thread, as tests run, about 1.8 are reached, on two 2.2; both take turns, so that a busy machine is
+not far below."""
 WINDOWS_BEFORE, WINDOWS = 10, 40
 """Of five calls: the caches of allocators and compilers are full after the first ones."""
 GROWTH_MB = 4.0

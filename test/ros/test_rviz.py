@@ -101,7 +101,8 @@ def test_topics_are_those_of_the_nodes(robot: str, graph: Graph) -> None:
 
     def published() -> bool:
         names = dict(node.get_topic_names_and_types())
-        return all(names.get(f"/{robot}/{topic}") == [kind] for topic, (kind, _) in topics.items())
+        full = {f"/{robot}/{topic}": kind for topic, (kind, _) in topics.items()}
+        return all(names.get(name) == [kind] and node.count_publishers(name) for name, kind in full.items())
 
     graph.wait(published, f"publishers of {sorted(topics)}")
     for topic, (_, durability) in topics.items():
