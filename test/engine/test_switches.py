@@ -132,7 +132,8 @@ def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
 ) -> None:
     """torch.compile is told not to break the graph; here it fails where it would compile again."""
     chosen = replace(EXACT, compile=True)
-    assert_equal(rolled("8 of 16 steps", chosen), rolled("8 of 16 steps", EAGER))
+    for sampler in ("8 of 16 steps", "all steps"):
+        assert_equal(rolled(sampler, chosen), rolled(sampler, EAGER))
     session = Session(engine, SAMPLERS["8 of 16 steps"], switches=chosen)
     with torch.compiler.set_stance("fail_on_recompile"):
         roll(session, inputs(engine.config, seed=1))
