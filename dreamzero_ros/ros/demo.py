@@ -187,8 +187,7 @@ def _watch(
 COLUMNS = {
     "capture": ("capture",),
     "see": ("prepare", "text", "image", "video_encode"),
-    "prefill": ("prefill",),
-    "denoise": ("denoise",),
+    "denoise": ("prefill", "denoise"),
     "command": ("command",),
 }
 """Column of the table -> stages whose times it adds up."""
