@@ -31,10 +31,7 @@ class CachedAttention:
     def __call__(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Map queries, keys and values of the call (B, L, N, D) to attended values (B, L, N, D)."""
         seen = self.stored + self.observed
-        last = self.stored + k.shape[1]
-        self.keys[:, self.stored : last] = k
-        self.values[:, self.stored : last] = v
-        keys, values = self.keys[:, :last], self.values[:, :last]
+        keys, values = self._join(k, v)
         if not (self.observed or self.isolated):
             return attend(q, keys, values)
         end = q.shape[1] - self.isolated
@@ -44,6 +41,13 @@ class CachedAttention:
         if self.isolated:
             parts.append(attend(q[:, end:], k[:, end:], v[:, end:]))
         return torch.cat(parts, dim=1)
+
+    def _join(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store keys and values of the call; returns those of all tokens."""
+        last = self.stored + k.shape[1]
+        self.keys[:, self.stored : last] = k
+        self.values[:, self.stored : last] = v
+        return self.keys[:, :last], self.values[:, :last]
 
 
 @dataclass(frozen=True)

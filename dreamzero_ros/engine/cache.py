@@ -12,6 +12,7 @@ from torch import Tensor
 
 from dreamzero_ros.engine.attention import CachedAttention
 from dreamzero_ros.engine.config import TransformerConfig
+from dreamzero_ros.engine.float8_cache import FLOAT8, Float8Attention
 
 ALL_ROWS = slice(None)
 
@@ -48,6 +49,7 @@ class KVCache:
         device: Where the storage lies.
         dtype: Its dtype.
         heads: Number of heads N that are stored; by default all.
+        float8: Whether they are stored as float8, with a scale per token and head.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class KVCache:
         device: torch.device,
         dtype: torch.dtype,
         heads: int | None = None,
+        float8: bool = False,
     ) -> None:
         self.window_frames = config.window_frames
         self.tokens_per_frame = tokens_per_frame
@@ -65,7 +68,8 @@ class KVCache:
         extra = config.num_action_per_block + config.num_state_per_block
         tokens = self.window_frames * tokens_per_frame + extra
         shape = (config.num_layers, 2, batch, tokens, heads or config.num_heads, config.head_dim)
-        self.storage = torch.zeros(shape, device=device, dtype=dtype)
+        self.storage = torch.zeros(shape, device=device, dtype=FLOAT8 if float8 else dtype)
+        self._scales = torch.zeros(*shape[:-1], 1, device=device) if float8 else None
         self.reset()
 
     def reset(self) -> None:
@@ -75,6 +79,11 @@ class KVCache:
         self.frames = 0
         """Number of stored frames."""
         self._open: int | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes [bytes]."""
+        return self.storage.nbytes + (0 if self._scales is None else self._scales.nbytes)
 
     @property
     def stored(self) -> Tensor:
@@ -121,7 +130,18 @@ class KVCache:
         assert self._open is not None, "attention to a cache without an open call; call begin first"
         keys, values = self.storage[layer]
         stored = self.frames * self.tokens_per_frame
-        return CachedAttention(keys[rows], values[rows], stored, observed, isolated)
+        if self._scales is None:
+            return CachedAttention(keys[rows], values[rows], stored, observed, isolated)
+        key_scales, value_scales = self._scales[layer]
+        return Float8Attention(
+            keys[rows],
+            values[rows],
+            stored,
+            observed,
+            isolated,
+            key_scales=key_scales[rows],
+            value_scales=value_scales[rows],
+        )
 
     def commit(self, start: int) -> None:
         """Keep the frames of the call that was opened at `start`.
@@ -142,8 +162,9 @@ class KVCache:
     def _drop_oldest(self, frames: int) -> None:
         first = frames * self.tokens_per_frame
         last = self.frames * self.tokens_per_frame
-        for layer in self.storage:
-            layer[:, :, : last - first] = layer[:, :, first:last].clone()
+        for held in [self.storage] if self._scales is None else [self.storage, self._scales]:
+            for layer in held:
+                layer[:, :, : last - first] = layer[:, :, first:last].clone()
         self.frames -= frames
 
 

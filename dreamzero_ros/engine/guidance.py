@@ -64,7 +64,9 @@ class Branches:
         self._couple = ranks.branches if ranks else None
         rows = batch * len(self._own)
         heads = ranks.heads(self._sizes.num_heads) if ranks else None
-        self.cache = KVCache(config.transformer, rows, config.tokens_per_frame, device, dtype, heads)
+        self.cache = KVCache(
+            self._sizes, rows, config.tokens_per_frame, device, dtype, heads, switches.float8_cache
+        )
         self.context = ContextCache(config.transformer, rows, device, dtype)
         self._shared_times: dict[tuple[int, ...], Times] = {}
 

@@ -33,6 +33,9 @@ class Switches:
     trim_guidance: bool = False
     """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
     The actions are exact; the last step of the dreamed video is not guided."""
+    float8_cache: bool = False
+    """Keys and values of earlier calls are stored as float8, with a scale per token and head: half the memory
+    and no more speed. Not exact; docs/performance.md has the error."""
 
 
 EAGER = Switches()
@@ -43,8 +46,8 @@ EXACT = Switches(
 )
 """All that is exact and costs nothing at the start."""
 
-FULL = Switches(**{field.name: True for field in fields(Switches)})
-"""All of them."""
+FULL = replace(EXACT, compile=True, trim_guidance=True)
+"""All that leaves the actions as they are."""
 
 PRESETS = {"eager": EAGER, "exact": EXACT, "full": FULL}
 

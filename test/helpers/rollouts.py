@@ -51,6 +51,19 @@ def roll(session: Session, calls: list[tuple[Tensor, Tensor]]) -> Rollout:
     return rollout
 
 
+def relative_errors(actual: Rollout, expected: Rollout) -> tuple[float, float]:
+    """Error of all actions and of all dreamed latents, as a share of their size (Frobenius)."""
+
+    def error(name: str) -> float:
+        got, wanted = (
+            torch.cat([getattr(result, name).flatten() for result in rollout.results])
+            for rollout in (actual, expected)
+        )
+        return float((got - wanted).norm() / wanted.norm())
+
+    return error("actions"), error("video")
+
+
 def assert_equal(actual: Rollout, expected: Rollout) -> None:
     """The same answers, up to the order of sums."""
     for got, wanted in zip(actual.results, expected.results, strict=True):
