@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 KINEMATICS := $(VENV)/.kinematics
+TORCHAO := $(VENV)/.torchao
 TEST_INTERFACES := $(VENV)/.test_interfaces
 MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
 TEST_PACKAGES := control_msgs object_recognition_msgs moveit_msgs  # in the order in which they need each other
@@ -65,6 +66,10 @@ $(KINEMATICS): $(READY) requirements/kinematics.txt
 	$(PIP) install -r requirements/kinematics.txt
 	@touch $@
 
+$(TORCHAO): $(READY) requirements/torchao.txt
+	$(PIP) install -r requirements/torchao.txt
+	@touch $@
+
 # Where the real package is installed, it is used. Ours of before is no real one: it goes first.
 $(TEST_INTERFACES): $(VENV)/.python $(wildcard test/interfaces/*.* test/interfaces/*/*.* test/interfaces/*/*/*.*)
 	@for package in $(TEST_PACKAGES); do \
@@ -76,7 +81,7 @@ $(TEST_INTERFACES): $(VENV)/.python $(wildcard test/interfaces/*.* test/interfac
 	done
 	@touch $@
 
-test: $(KINEMATICS) $(TEST_INTERFACES)  ## the whole test suite; a part of it: make test TESTS=test/motion
+test: $(KINEMATICS) $(TORCHAO) $(TEST_INTERFACES)  ## the whole test suite; a part of it: make test TESTS=test/motion
 	@$(BIN)/python -m pytest $(TESTS)
 
 lint: $(READY)  ## ruff and mypy

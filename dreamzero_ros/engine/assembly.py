@@ -9,28 +9,38 @@ tensor, and nothing is drawn at random only to be overwritten.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dreamzero_ros.engine.config import ModelConfig
-from dreamzero_ros.engine.encoders import ImageEncoder, TextEncoder
+from dreamzero_ros.engine.encoders import HOST, ImageEncoder, TextEncoder
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.key_map import Place, image_places, text_places, transformer_places, vae_places
+from dreamzero_ros.engine.linear_format import LinearFormat, recipe
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.vae import VideoVae
 
 
-def empty_engine(config: ModelConfig, tokenizer: Any, device: torch.device, dtype: torch.dtype) -> Engine:
-    """Return an engine whose parameters are on the meta device and whose constants are on `device`.
+def empty_engine(
+    config: ModelConfig,
+    tokenizer: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    linear_format: LinearFormat = "native",
+    offload_text: bool = False,
+) -> Engine:
+    """Return an engine whose parameters are on the meta device and whose constants are where they will be.
 
     Args:
         config: Sizes of the model.
         tokenizer: Tokenizer of `transformers`.
         device: Where the parameters will be.
         dtype: Type that they will have.
+        linear_format: How the large linear layers of the transformer will be stored and multiplied.
+        offload_text: Whether the text encoder will rest in main memory.
     """
     with torch.device("meta"):
         engine = Engine(
@@ -42,9 +52,12 @@ def empty_engine(config: ModelConfig, tokenizer: Any, device: torch.device, dtyp
             device=device,
             dtype=dtype,
             source="no weights",
+            linear_format=linear_format,
+            offload_text=offload_text,
         )
     for module in parts(engine):
         module.eval().requires_grad_(False)
+        device = resting_place(engine, module)
         for child in module.modules():
             for name, constant in child.named_buffers(recurse=False):
                 setattr(child, name, constant.to(device))
@@ -54,6 +67,11 @@ def empty_engine(config: ModelConfig, tokenizer: Any, device: torch.device, dtyp
 def parts(engine: Engine) -> tuple[nn.Module, ...]:
     """Return the modules of an engine in the order of a checkpoint."""
     return (engine.transformer, engine.text_encoder, engine.image_encoder, engine.vae)
+
+
+def resting_place(engine: Engine, part: nn.Module) -> torch.device:
+    """Return where the parameters of one of `parts` lie between calls."""
+    return HOST if engine.offload_text and part is engine.text_encoder else engine.device
 
 
 def places(engine: Engine) -> tuple[Mapping[str, Place], ...]:
@@ -66,10 +84,36 @@ def places(engine: Engine) -> tuple[Mapping[str, Place], ...]:
     )
 
 
-class Slots:
-    """The parameters of a module, to be given their tensors; one that has several names is given once."""
+def all_slots(engine: Engine) -> tuple[Slots, ...]:
+    """Return the slots of each of `parts`.
 
-    def __init__(self, module: nn.Module) -> None:
+    Raises:
+        ValueError: If the device cannot compute in the linear format; says what can be done.
+    """
+    convert = recipe(engine.linear_format, engine.device, engine.dtype)
+    return tuple(
+        Slots(part, resting_place(engine, part), convert if part is engine.transformer else None)
+        for part in parts(engine)
+    )
+
+
+class Slots:
+    """The parameters of a module, to be given their tensors; one that has several names is given once.
+
+    Args:
+        module: Its parameters are on the meta device.
+        device: Where they will be.
+        convert: What becomes of a tensor, by the name of its parameter.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        device: torch.device,
+        convert: Callable[[str, Tensor], Tensor] | None = None,
+    ) -> None:
+        self.device = device
+        self._convert = convert
         self._owners: dict[nn.Parameter, list[tuple[nn.Module, str]]] = defaultdict(list)
         for child in module.modules():
             for name, parameter in child.named_parameters(recurse=False, remove_duplicate=False):
@@ -81,8 +125,9 @@ class Slots:
         return {name: parameter.shape for name, parameter in self._parameters.items()}
 
     def put(self, name: str, value: Tensor) -> None:
-        """Make `value` the parameter of that name, in the parameter's shape."""
+        """Make `value`, which is on the device, the parameter of that name, in the parameter's shape."""
         old = self._parameters[name]
-        new = nn.Parameter(value.reshape(old.shape), requires_grad=False)
+        value = value.reshape(old.shape)
+        new = nn.Parameter(self._convert(name, value) if self._convert else value, requires_grad=False)
         for owner, attribute in self._owners[old]:
             setattr(owner, attribute, new)

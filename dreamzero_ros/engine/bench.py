@@ -208,7 +208,7 @@ def _measure_meta() -> dict[str, float | str]:
 def _call(timed: Timed, engine: Engine, seed: int) -> Call:
     session = timed.session
     goes_on = 0 < session.next_frame < engine.config.transformer.window_frames
-    images, state = _inputs(engine.config, IMAGES_PER_CALL if goes_on else 1, seed)
+    images, state = random_inputs(engine.config, IMAGES_PER_CALL if goes_on else 1, seed)
     stored = session.context_frames if goes_on else 0
     if timed.setting.ahead and goes_on:
         session.look_ahead(images[:, :AHEAD_IMAGES])
@@ -224,7 +224,8 @@ def _call(timed: Timed, engine: Engine, seed: int) -> Call:
     return Call(result.reset, stored, sum(result.computed), stages, actions, result.video.cpu())
 
 
-def _inputs(config: ModelConfig, images: int, seed: int) -> tuple[Tensor, Tensor]:
+def random_inputs(config: ModelConfig, images: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Canvases and state of a call."""
     generator = torch.Generator().manual_seed(seed)
     shape = (1, images, config.canvas_height, config.canvas_width, 3)
     sizes = config.transformer

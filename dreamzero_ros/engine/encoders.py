@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import cpu_offload
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
@@ -23,6 +24,8 @@ from transformers import (
 )
 
 from dreamzero_ros.engine.config import ImageConfig, TextConfig
+
+HOST = torch.device("cpu")
 
 BYTES = "bytes"
 """Name of the tokenizer that needs no files: one token per UTF-8 byte."""
@@ -76,13 +79,19 @@ class TextEncoder(nn.Module):
     def tokenize(self, text: str) -> tuple[Tensor, Tensor]:
         """Turn a text into token ids (1, L) int64 and their mask (1, L), 1 for a token and 0 for padding.
 
-        The end-of-sequence token is appended; a text of more than L tokens is cut.
+        They lie in main memory. The end-of-sequence token is appended; a text of more than L tokens is cut.
         """
         tokens = self.tokenizer(
             text, padding="max_length", truncation=True, max_length=self.text_len, return_tensors="pt"
         )
-        device = self.model.device
-        return tokens.input_ids.to(device), tokens.attention_mask.to(device)
+        return tokens.input_ids, tokens.attention_mask
+
+    def offload(self, device: torch.device) -> None:
+        """Compute on `device` from now on, to which every layer comes for its turn, and leaves it again.
+
+        The weights must be in main memory; the parameters are on the meta device between calls.
+        """
+        cpu_offload(self.model, execution_device=device)
 
     @torch.no_grad()
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from dreamzero_ros.engine.checkpoint import METADATA, CheckpointError
 from dreamzero_ros.engine.config import ModelConfig, SamplerConfig
 from dreamzero_ros.engine.encoders import ImageEncoder, TextEncoder
+from dreamzero_ros.engine.linear_format import LinearFormat
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.vae import VideoStream, VideoVae
 
@@ -38,10 +39,15 @@ class Engine:
     """Content of metadata.json: statistics and modalities by embodiment tag; None where there is none."""
     run_config: Mapping[str, Any] | None = None
     """Content of conf.yaml, the run that made the checkpoint; None where there is none."""
+    linear_format: LinearFormat = "native"
+    """How the large linear layers of the transformer are stored and multiplied."""
+    offload_text: bool = False
+    """Whether the text encoder rests in main memory and comes to the device layer by layer for a new text."""
 
     def tokenize(self, text: str) -> tuple[Tensor, Tensor]:
         """Turn a text into token ids (1, L) int64 and their mask (1, L)."""
-        return self.text_encoder.tokenize(text)
+        ids, mask = self.text_encoder.tokenize(text)
+        return ids.to(self.device), mask.to(self.device)
 
     def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Encode token ids (B, L) and mask (B, L) to (B, L, text_dim), rows of padding zero."""

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamzero_ros.engine.assembly import Slots, empty_engine, parts, places
+from dreamzero_ros.engine.assembly import all_slots, empty_engine, parts, places
 from dreamzero_ros.engine.checkpoint import (
     CONFIG,
     INDEX,
@@ -36,6 +36,7 @@ from dreamzero_ros.engine.checkpoint import (
 from dreamzero_ros.engine.config import variant
 from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.linear_format import LinearFormat
 from dreamzero_ros.engine.release_config import (
     read_lora_alpha,
     read_model_config,
@@ -61,10 +62,12 @@ def load_engine(
     dtype: torch.dtype,
     base: str | Path | None = None,
     lora_alpha: float | None = None,
+    linear_format: LinearFormat = "native",
+    offload_text: bool = False,
 ) -> Engine:
     """Load a checkpoint of the reference release.
 
-    Adapters are merged in float32, W + (alpha / r) B A, before the weights get their type.
+    Adapters are merged in float32, W + (alpha / r) B A, before the weights get their type and format.
 
     Args:
         source: Checkpoint folder, or hub id `owner/name`.
@@ -72,16 +75,20 @@ def load_engine(
         dtype: Their type.
         base: For a checkpoint that holds adapters only: the one on which they were trained, as `source`.
         lora_alpha: Alpha of the adapters; None takes it from config.json.
+        linear_format: How the large linear layers of the transformer are stored and multiplied.
+        offload_text: Whether the text encoder rests in main memory.
 
     Raises:
         CheckpointError: If anything is missing, foreign or of another shape; the message names the fix.
         FileNotFoundError: If the tokenizer of the text encoder is not on this machine.
+        ValueError: If the device cannot compute in the linear format.
     """
+    device = torch.device(device)
     engine, sources = _planned(
-        find_folder(source), str(source), torch.device(device), dtype, base, lora_alpha
+        find_folder(source), str(source), device, dtype, base, lora_alpha, linear_format, offload_text
     )
     _fill(engine, sources)
-    return engine
+    return _ready(engine)
 
 
 def inspect_checkpoint(
@@ -102,20 +109,30 @@ def inspect_checkpoint(
     return _planned(folder, str(source), torch.device("meta"), dtype, base, lora_alpha)[0]
 
 
-def random_engine(variant_name: str, device: str | torch.device, dtype: torch.dtype, seed: int = 0) -> Engine:
+def random_engine(
+    variant_name: str,
+    device: str | torch.device,
+    dtype: torch.dtype,
+    seed: int = 0,
+    linear_format: LinearFormat = "native",
+    offload_text: bool = False,
+) -> Engine:
     """Return an engine with random weights whose outputs are of order one.
 
     The weights follow from variant, seed and kind of device; another type only rounds them. The tokenizer is
     the one that needs no files, whatever the variant: to random weights no token means anything.
+
+    Raises:
+        ValueError: If the device cannot compute in the linear format.
     """
     device = torch.device(device)
-    engine = empty_engine(variant(variant_name), load_tokenizer(BYTES), device, dtype)
+    tokenizer = load_tokenizer(BYTES)
+    engine = empty_engine(variant(variant_name), tokenizer, device, dtype, linear_format, offload_text)
     generator = torch.Generator(device).manual_seed(seed)
-    for module in parts(engine):
-        slots = Slots(module)
+    for slots in all_slots(engine):
         for name, shape in slots.shapes().items():
-            slots.put(name, _random(name, shape, generator).to(dtype))
-    return replace(engine, source=f"random weights, seed {seed}", trained=False)
+            slots.put(name, _random(name, shape, generator).to(slots.device, dtype))
+    return _ready(replace(engine, source=f"random weights, seed {seed}", trained=False))
 
 
 def meta_engine(variant_name: str) -> Engine:
@@ -136,7 +153,13 @@ def save_checkpoint(engine: Engine, folder: str | Path, shard_bytes: int = SHARD
 
     Raises:
         FileExistsError: If the folder holds anything.
+        ValueError: If weights have lost digits to another linear format, or the text encoder is offloaded.
     """
+    if engine.linear_format != "native" or engine.offload_text:
+        raise ValueError(
+            f"{engine.source}: expected native weights in one place, got linear_format "
+            f"{engine.linear_format!r} and offload_text {engine.offload_text}; load it without these"
+        )
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()):
         raise FileExistsError(f"{folder}: expected a new or empty folder, got files in it; give another name")
@@ -160,6 +183,8 @@ def _planned(
     dtype: torch.dtype,
     base: str | Path | None,
     lora_alpha: float | None,
+    linear_format: LinearFormat = "native",
+    offload_text: bool = False,
 ) -> tuple[Engine, dict[str, _Source]]:
     """Return the engine of a checkpoint without weights, and where each of them comes from."""
     top = open_checkpoint(folder)
@@ -167,7 +192,7 @@ def _planned(
     config = read_model_config(folder / CONFIG, top.config)
     tokenizer = load_tokenizer(config.text.tokenizer, folder)
     engine = replace(
-        empty_engine(config, tokenizer, device, dtype),
+        empty_engine(config, tokenizer, device, dtype, linear_format, offload_text),
         source=source,
         sampler=read_sampler_config(folder / CONFIG, top.config),
         metadata=top.metadata,
@@ -230,14 +255,21 @@ def _fits(adapter: Adapter, weight: tuple[int, ...]) -> bool:
 def _fill(engine: Engine, sources: dict[str, _Source]) -> None:
     """Read every tensor once and give it, or its parts, to the parameters of the engine."""
     wanted = defaultdict(list)
-    for module, table in zip(parts(engine), places(engine), strict=True):
-        slots = Slots(module)
+    for slots, table in zip(all_slots(engine), places(engine), strict=True):
         for name, place in table.items():
             wanted[place.key].append((slots, name, place))
     for key, source in tqdm(sources.items(), desc="loading weights", unit="tensor", disable=None):
         tensor = _read(source, engine.device, engine.dtype)
         for slots, name, place in wanted[key]:
-            slots.put(name, tensor.tensor_split(place.parts)[place.part] if place.parts > 1 else tensor)
+            part = tensor.tensor_split(place.parts)[place.part] if place.parts > 1 else tensor
+            slots.put(name, part.to(slots.device))
+
+
+def _ready(engine: Engine) -> Engine:
+    """Return the engine, whose weights are there, ready to compute."""
+    if engine.offload_text:
+        engine.text_encoder.offload(engine.device)
+    return engine
 
 
 def _read(source: _Source, device: torch.device, dtype: torch.dtype) -> Tensor:

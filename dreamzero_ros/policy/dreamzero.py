@@ -21,6 +21,7 @@ from dreamzero_ros.embodiment.prompts import prompt
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.linear_format import formats_in_words
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EXACT, Switches, in_words
 from dreamzero_ros.policy.base import Policy
@@ -45,7 +46,10 @@ class DreamZeroPolicy(Policy):
     def __init__(
         self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig, speedups: Switches = EXACT
     ) -> None:
-        self.name = f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {in_words(speedups)}"
+        self.name = (
+            f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {in_words(speedups)}"
+            f"{_formats(engine)}"
+        )
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
@@ -119,6 +123,12 @@ class DreamZeroPolicy(Policy):
             return None
         video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0, 1:].cpu().numpy()
         return video
+
+
+def _formats(engine: Engine) -> str:
+    if engine.linear_format == "native":
+        return ""
+    return f", linear layers {engine.linear_format}: {formats_in_words(engine.transformer)}"
 
 
 def statistics_for(engine: Engine, embodiment: Embodiment) -> Statistics:

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal, cast
 
 import torch
 from torch._dynamo.exc import TorchDynamoException
@@ -15,6 +15,7 @@ from torch._dynamo.exc import TorchDynamoException
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.linear_format import FORMATS, LinearFormat
 from dreamzero_ros.engine.stepcache import one_step
 from dreamzero_ros.engine.switches import NAMES, Switches, parse_switches
 from dreamzero_ros.engine.weights import load_engine, random_engine
@@ -64,6 +65,17 @@ class PolicyParameters(MotionParameters, RobotParameters):
     device: str = setting("cuda", "Torch device of the model: cuda, cuda:1 or cpu.")
     dtype: str = setting(
         "bfloat16", "Number format of the model: bfloat16 on GPUs.", choices=("bfloat16", "float32")
+    )
+    linear_format: str = setting(
+        "native",
+        "Number format of the transformer's large linear layers: native is dtype, fp8 needs a GPU of compute "
+        "capability 8.9, nvfp4 one of 10.0; fp8_weights saves memory only. All but native need torchao.",
+        choices=FORMATS,
+    )
+    offload_text_encoder: bool = setting(
+        False,
+        "The text encoder rests in main memory and comes to the GPU layer by layer for a new instruction, "
+        "which then takes longer: 11 GB less.",
     )
     dit_steps: str = setting(
         "8",
@@ -161,11 +173,7 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
     speedups = _speedups(parameters.speedups)
     _require_device(parameters.device)
     dtype = getattr(torch, parameters.dtype)
-    if parameters.checkpoint:
-        base, alpha = parameters.base_checkpoint or None, parameters.lora_alpha or None
-        engine = load_engine(parameters.checkpoint, parameters.device, dtype, base, alpha)
-    else:
-        engine = random_engine(parameters.random_weights, parameters.device, dtype)
+    engine = _engine(parameters, dtype)
     policy = DreamZeroPolicy(engine, embodiment, _sampler(parameters, engine), speedups)
     try:
         return policy, policy.warm_up()
@@ -175,6 +183,17 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
             f"parameter speedups: compile does not work here: {reason}; install a compiler "
             "(apt install g++), or set speedups:=exact"
         ) from error
+
+
+def _engine(parameters: PolicyParameters, dtype: torch.dtype) -> Engine:
+    kept: dict[str, Any] = {
+        "linear_format": cast("LinearFormat", parameters.linear_format),
+        "offload_text": parameters.offload_text_encoder,
+    }
+    if not parameters.checkpoint:
+        return random_engine(parameters.random_weights, parameters.device, dtype, **kept)
+    base, alpha = parameters.base_checkpoint or None, parameters.lora_alpha or None
+    return load_engine(parameters.checkpoint, parameters.device, dtype, base, alpha, **kept)
 
 
 def _sampler(parameters: PolicyParameters, engine: Engine) -> SamplerConfig:

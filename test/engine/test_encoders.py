@@ -57,6 +57,17 @@ def test_rows_of_padding_are_zero_for_each_text_of_a_batch(text_encoder: TextEnc
         assert (row[:length] != 0).any(dim=1).all()
 
 
+def test_layers_that_come_for_their_turn_encode_the_same(text_encoder: TextEncoder) -> None:
+    """On a CPU the way to the device is none; what is shown is that they come and leave."""
+    ids, mask = text_encoder.tokenize("pick up the cup")
+    expected = text_encoder.encode(ids, mask)
+    visiting = copy.deepcopy(text_encoder)
+    visiting.offload(torch.device("cpu"))
+    for _ in range(2):
+        assert torch.equal(visiting.encode(ids, mask), expected)
+        assert {parameter.device.type for parameter in visiting.parameters()} == {"meta"}
+
+
 def test_padding_does_not_change_the_rows_of_the_text(text_encoder: TextEncoder) -> None:
     ids, mask = text_encoder.tokenize("pick up the cup")
     length = int(mask.sum())

@@ -9,8 +9,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamzero_ros.engine.assembly import parts
 from dreamzero_ros.engine.config import TINY, WAN21_14B, SamplerConfig
+from dreamzero_ros.engine.linear_format import LinearFormat, stored_bytes
 from dreamzero_ros.engine.memory import needed_memory
 from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.switches import Switches
 from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
@@ -40,6 +42,29 @@ def test_it_is_what_an_engine_and_a_session_take(dtype: torch.dtype, guided: boo
     assert found.weights == sum(p.nbytes for module in parts(engine) for p in module.parameters())
     assert found.caches == sum(sorted(made.sizes)[-2:])
     assert session.next_frame == 0
+
+
+@pytest.mark.parametrize("linear_format", ["fp8_weights", "fp8"])
+def test_fewer_bits_are_counted(linear_format: LinearFormat) -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed: requirements/torchao.txt")
+    engine = random_engine("tiny", "cpu", torch.bfloat16, linear_format=linear_format)
+    found = needed_memory(TINY, torch.bfloat16, True, linear_format)
+    assert found.weights == sum(stored_bytes(p) for part in parts(engine) for p in part.parameters())
+    assert found.weights < needed_memory(TINY, torch.bfloat16, True).weights
+
+
+def test_a_text_encoder_in_main_memory_is_not_counted() -> None:
+    engine = random_engine("tiny", "cpu", torch.float32)
+    text = sum(p.nbytes for p in engine.text_encoder.parameters())
+    everything, rest = (needed_memory(TINY, torch.float32, True, offload_text=off) for off in (False, True))
+    assert everything.weights - rest.weights == text > 0
+
+
+def test_float8_caches_are_counted() -> None:
+    engine = random_engine("tiny", "cpu", torch.float32)
+    session = Session(engine, SamplerConfig(), switches=Switches(float8_cache=True))
+    found = needed_memory(TINY, torch.float32, True, float8_cache=True)
+    assert found.caches == session._branches.cache.nbytes + session._branches.context.storage.nbytes
 
 
 def test_the_large_variant_is_foretold_without_taking_it() -> None:

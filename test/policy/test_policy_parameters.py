@@ -64,6 +64,15 @@ def test_speed_ups_are_named_by_the_policy_that_has_them() -> None:
         make_policy(dataclasses.replace(UNTRAINED, speedups="exakt"), robot, lambda: 0)
 
 
+def test_fewer_bits_are_named_as_they_are_stored() -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed: requirements/torchao.txt")
+    chosen = dataclasses.replace(UNTRAINED, linear_format="fp8", offload_text_encoder=True)
+    policy, _ = make_policy(chosen, load("droid_franka"), lambda: 0)
+    assert "linear layers fp8: 14 x Float8Tensor, " in policy.name
+    with pytest.raises(ValueError, match=r"'nvfp4' needs a CUDA device .* this is cpu; choose 'fp8_weights'"):
+        make_policy(dataclasses.replace(UNTRAINED, linear_format="nvfp4"), load("droid_franka"), lambda: 0)
+
+
 def test_without_a_compiler_compiled_blocks_are_refused_in_words(tmp_path: Path) -> None:
     """In a process of its own, as what was compiled once is kept."""
     program = """
@@ -99,7 +108,7 @@ def test_one_step_is_for_checkpoints_trained_for_it(monkeypatch: pytest.MonkeyPa
 
     engine = random_engine("tiny", "cpu", torch.float32)
     trained = dataclasses.replace(engine, sampler=SamplerConfig(video_final_noise=0.8))
-    monkeypatch.setattr("dreamzero_ros.policy.policy_parameters.random_engine", lambda *_: trained)
+    monkeypatch.setattr("dreamzero_ros.policy.policy_parameters.random_engine", lambda *_, **__: trained)
     policy, _ = make_policy(one, robot, lambda: 0)
     np.testing.assert_allclose(policy.infer(frame).targets, forced.infer(frame).targets)
 

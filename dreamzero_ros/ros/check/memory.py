@@ -6,9 +6,10 @@ from __future__ import annotations
 import torch
 
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.memory import needed_memory
+from dreamzero_ros.engine.memory import Memory, needed_memory
+from dreamzero_ros.engine.switches import parse_switches
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
-from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
+from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
 
 WORKSPACE_SHARE = 0.1
 """Share of weights and caches that should be free beyond them, for what is in between in a call."""
@@ -19,9 +20,12 @@ TRIAL = "tiny"
 
 def check_device(parameters: PolicyParameters, engine: Engine) -> list[Row]:
     """Compares what the model needs with what the device has free."""
-    dtype = getattr(torch, parameters.dtype)
-    need = needed_memory(engine.config, dtype, guided=parameters.guidance_scale != 1)
-    needed = f"{_gb(need.weights)} of weights and {_gb(need.caches)} of caches ({parameters.dtype})"
+    try:
+        need = _needed(parameters, engine)
+    except ValueError as error:
+        return [failed_with("device", error, "choose another linear_format, or other speedups")]
+    formats = parameters.dtype if parameters.linear_format == "native" else parameters.linear_format
+    needed = f"{_gb(need.weights)} of weights and {_gb(need.caches)} of caches ({formats})"
     if not parameters.device.startswith("cuda"):
         if engine.config.name == TRIAL:
             return [
@@ -36,10 +40,24 @@ def check_device(parameters: PolicyParameters, engine: Engine) -> list[Row]:
     return [_compare(torch.cuda.get_device_name(index), needed, need.total, *torch.cuda.mem_get_info(index))]
 
 
+def _needed(parameters: PolicyParameters, engine: Engine) -> Memory:
+    return needed_memory(
+        engine.config,
+        getattr(torch, parameters.dtype),
+        guided=parameters.guidance_scale != 1,
+        linear_format=parameters.linear_format,
+        offload_text=parameters.offload_text_encoder,
+        float8_cache=parse_switches(parameters.speedups).float8_cache,
+    )
+
+
 def _compare(name: str, needed: str, need: int, free: int, total: int) -> Row:
     finding = f"{name}: {needed}; {_gb(free)} of {_gb(total)} are free"
     if free < need:
-        return failed("device", finding, "end other users of the GPU (nvidia-smi), or take a larger one")
+        smaller = "offload_text_encoder:=true, linear_format:=fp8 or speedups:=full,float8_cache take less"
+        return failed(
+            "device", finding, f"end other users of the GPU (nvidia-smi), or take a larger one; {smaller}"
+        )
     if free < need * (1 + WORKSPACE_SHARE):
         return warned("device", f"{finding}, little beyond", "end other users of the GPU (nvidia-smi)")
     return passed("device", finding)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -28,6 +30,29 @@ def test_a_gpu_is_judged_by_what_is_free(
     (row,) = check_device(PolicyParameters(device="cuda"), LARGE)
     assert row.result is result and f"{free_gb}.0 GB of 80.0 GB are free" in row.finding
     assert "45.8 GB of weights and 14.3 GB of caches" in row.finding
+
+
+@pytest.mark.parametrize(
+    ("chosen", "gb"),
+    [
+        ({"offload_text_encoder": True}, ("34.5", "14.3")),
+        ({"speedups": "float8_cache"}, ("45.8", "8.0")),
+    ],
+)
+def test_what_takes_less_memory_is_judged_so(chosen: dict[str, Any], gb: tuple[str, str]) -> None:
+    (row,) = check_device(PolicyParameters(device="cpu", **chosen), LARGE)
+    assert f"{gb[0]} GB of weights and {gb[1]} GB of caches" in row.finding
+
+
+def test_fewer_bits_take_less_memory() -> None:
+    pytest.importorskip("torchao", reason="torchao is not installed: requirements/torchao.txt")
+    (row,) = check_device(PolicyParameters(device="cpu", linear_format="fp8"), LARGE)
+    assert "35.0 GB of weights and 14.3 GB of caches (fp8)" in row.finding
+
+
+def test_speedups_that_do_not_exist_fail_the_check() -> None:
+    (row,) = check_device(PolicyParameters(device="cpu", speedups="ful"), LARGE)
+    assert row.result is Result.FAIL and "unknown speed-up 'ful'" in row.finding
 
 
 def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
