@@ -12,7 +12,7 @@ import argparse
 import gc
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -21,9 +21,10 @@ from dreamzero_ros.engine.bench_report import Rung, resident_peak_mb, rung_repor
 from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
+from dreamzero_ros.engine.linear_format import FORMATS, LinearFormat
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.stepcache import STEP_MASKS
-from dreamzero_ros.engine.switches import EAGER, NAMES, PRESETS, Switches, parse_switches, switches
+from dreamzero_ros.engine.switches import EAGER, FULL, NAMES, PRESETS, Switches, parse_switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -66,6 +67,8 @@ class Setting:
     switches: Switches
     ahead: bool = False
     """Whether images are encoded as they arrive, before the call that brings them."""
+    linear_format: LinearFormat = "native"
+    """How the large linear layers are stored and multiplied."""
 
 
 @dataclass
@@ -88,16 +91,26 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    engine = random_engine(options.variant, options.device, DTYPES[options.dtype])
     chosen = sampler(options.steps)
-    rungs = ladder() if options.ladder else [Setting("", parse_switches(options.switches), options.ahead)]
+    linear_format: LinearFormat = options.linear_format
+    rungs = (
+        ladder(linear_format)
+        if options.ladder
+        else [Setting("", parse_switches(options.switches), options.ahead, linear_format)]
+    )
+    engines = {
+        name: random_engine(options.variant, options.device, DTYPES[options.dtype], linear_format=name)
+        for name in dict.fromkeys(rung.linear_format for rung in rungs)
+    }
+    engine = next(iter(engines.values()))
     peak = measured_peak_flops(engine.device, engine.dtype)
-    timed = run(engine, chosen, rungs, options.calls, options.warm_up)
+    timed = run(engines, chosen, rungs, options.calls, options.warm_up)
     truth = timed[0] if timed[0].setting.switches == EAGER else None
     return {
         "variant": options.variant,
         "device": _device_name(engine.device),
         "dtype": options.dtype,
+        "linear_format": linear_format,
         "steps": options.steps,
         "calls": options.calls,
         "peak_tflops": round(peak / 1e12, 3),
@@ -108,7 +121,7 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
 
 def run(
-    engine: Engine,
+    engines: Mapping[LinearFormat, Engine],
     chosen: SamplerConfig,
     rungs: Sequence[Setting],
     calls: int,
@@ -117,18 +130,22 @@ def run(
     """Answer the same calls with every choice of switches.
 
     Args:
-        engine: The weights.
+        engines: The weights, by the linear formats of the rungs.
         chosen: The sampler.
         rungs: What is measured.
         calls: Measured chunks of each.
         warm_up: Windows that are not counted.
     """
+    engine = next(iter(engines.values()))
     window = engine.config.transformer.max_chunk_size
     turns = [range(first, min(first + window, calls)) for first in range(0, calls, window)]
     done: list[Timed] = []
     together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
     for group in together:
-        timed = [Timed(rung, Session(engine, chosen, switches=rung.switches)) for rung in group]
+        timed = [
+            Timed(rung, Session(engines[rung.linear_format], chosen, switches=rung.switches))
+            for rung in group
+        ]
         _clear_peak(engine.device)
         for one in timed:
             for _ in range(warm_up * window):
@@ -159,11 +176,19 @@ def sampler(steps: str) -> SamplerConfig:
     return SamplerConfig(num_steps=num_steps, dit_steps=count, negative_prompt=NEGATIVE_PROMPT)
 
 
-def ladder() -> list[Setting]:
-    """Return the rungs: the plain engine, one more switch on each, at last images encoded as they arrive."""
+def ladder(linear_format: LinearFormat = "native") -> list[Setting]:
+    """Return the rungs: the plain engine, one more switch on each, then images encoded as they arrive.
+
+    At last comes what is not exact: the linear format, if it is another one, and stored keys and values in
+    float8.
+    """
+    exact = [name for name in NAMES if getattr(FULL, name)]
     rungs = [Setting("eager", EAGER)]
-    rungs += [Setting(f"+ {name}", switches(NAMES[: number + 1])) for number, name in enumerate(NAMES)]
-    return [*rungs, Setting("+ images ahead", rungs[-1].switches, ahead=True)]
+    rungs += [Setting(f"+ {name}", switches(exact[: number + 1])) for number, name in enumerate(exact)]
+    rungs.append(Setting("+ images ahead", FULL, ahead=True))
+    if linear_format != "native":
+        rungs.append(Setting(f"+ {linear_format} layers", FULL, True, linear_format))
+    return [*rungs, Setting("+ float8_cache", replace(FULL, float8_cache=True), True, linear_format)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -182,6 +207,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ahead", action="store_true", help="encode images as they arrive, before the measured call"
+    )
+    parser.add_argument(
+        "--linear-format", choices=FORMATS, default="native", help="of the transformer's large layers"
     )
     parser.add_argument("--ladder", action="store_true", help="turn the switches on one after the other")
 

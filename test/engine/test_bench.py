@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
-from dreamzero_ros.engine.switches import EAGER, FULL, NAMES
+from dreamzero_ros.engine.switches import EAGER, FULL
 
 pytestmark = pytest.mark.cpu
 
@@ -32,10 +33,14 @@ def test_any_number_of_steps_has_a_sampler(steps: str, expected: tuple[int, int 
     assert (found.num_steps, found.dit_steps) == expected
 
 
-def test_the_ladder_goes_from_none_to_all() -> None:
-    rungs = ladder()
-    assert (rungs[0].switches, rungs[-1].switches, len(rungs)) == (EAGER, FULL, 2 + len(NAMES))
-    assert [rung.ahead for rung in rungs] == [False] * (1 + len(NAMES)) + [True]
+def test_the_ladder_goes_from_none_to_all_and_ends_with_what_is_not_exact() -> None:
+    rungs = ladder("fp8")
+    exact = [rung for rung in rungs if rung.linear_format == "native"]
+    assert (exact[0].switches, exact[-1].switches) == (EAGER, FULL)
+    assert [rung.ahead for rung in exact] == [False] * (len(exact) - 1) + [True]
+    assert [rung.name for rung in rungs[len(exact) :]] == ["+ fp8 layers", "+ float8_cache"]
+    assert rungs[-1].switches == replace(FULL, float8_cache=True)
+    assert [rung.name for rung in ladder()] == [rung.name for rung in rungs if rung.name != "+ fp8 layers"]
 
 
 def measured(*words: str) -> dict[str, Any]:
@@ -81,11 +86,14 @@ def test_a_ladder_tells_ratio_and_error_of_every_rung(
 ) -> None:
     short = [rung for rung in ladder() if not rung.switches.compile]
     short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
-    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda: short)
+    short.append(Setting("+ float8_cache", replace(short[-1].switches, float8_cache=True)))
+    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda _: short)
     report = measured("--ladder")
     assert [rung["name"] for rung in report["rungs"]] == [rung.name for rung in short]
     assert report["rungs"][0]["action_error"] == 0
-    assert all(0 < rung["action_error"] < 1e-4 for rung in report["rungs"][1:])
+    *exact, rounded = (rung["action_error"] for rung in report["rungs"][1:])
+    assert all(0 < error < 1e-4 for error in exact)
+    assert 1e-4 < rounded < 0.1
     print_table(report)
     table = capsys.readouterr().out
     assert max(map(len, table.splitlines())) <= WIDTH
