@@ -18,7 +18,7 @@ from dreamzero_ros.engine.config import ModelConfig
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.switches import Switches
-from dreamzero_ros.engine.times import Times
+from dreamzero_ros.engine.times import Times, repeat
 
 PROMPT, NEGATIVE = 0, 1
 """Numbers of the branches."""
@@ -185,7 +185,7 @@ class Branches:
                     observed * tokens, dreamed * tokens, timestep, timestep_action
                 )
             return self._shared_times[key]
-        frames = torch.tensor([0] * observed + [timestep] * dreamed, device=self._device)[None]
+        frames = repeat([0, timestep], [observed, dreamed], self._device)[None]
         if not dreamed:
             return self._transformer.times(frames, self._tokens_per_frame)
         actions = torch.full((1, self._sizes.num_action_per_block), timestep_action, device=self._device)

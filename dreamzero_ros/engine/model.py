@@ -30,7 +30,7 @@ from dreamzero_ros.engine.layers import (
 from dreamzero_ros.engine.parallel import Group
 from dreamzero_ros.engine.rope import call_rotation, token_rotation, video_rotation
 from dreamzero_ros.engine.switches import EAGER, Switches
-from dreamzero_ros.engine.times import Times, rows_of_spans, spans
+from dreamzero_ros.engine.times import Times, repeat, rows_of_spans, spans
 from dreamzero_ros.engine.ulysses import share_tokens
 
 
@@ -194,7 +194,7 @@ class WorldActionTransformer(nn.Module):
         config, device = self.config, self.head.modulation.device
         others = config.num_action_per_block + config.num_state_per_block if dreamed else 0
         timesteps, lengths = spans([(0, observed), (timestep, dreamed), (timestep_action, others)])
-        embedded, modulation = self._embed_times(torch.tensor([timesteps], device=device))
+        embedded, modulation = self._embed_times(repeat(timesteps, [1] * len(timesteps), device)[None])
         asked = timesteps.index(timestep if dreamed else 0)
         action_times = torch.full((1, config.num_action_per_block), timestep_action, device=device)
         return Times(

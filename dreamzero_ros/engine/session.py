@@ -222,6 +222,9 @@ class Session:
             ValueError: If the shape or dtype of an input, or the number of images, is wrong.
         """
         self.check(images, state)
+        state = state.to(
+            self._engine.device, self._engine.dtype
+        )  # before work is queued that it would wait for
         timer = StageTimer(self._engine.device)
         with timer.stage("text"):
             changed = self._read(prompt)
@@ -386,12 +389,11 @@ class Session:
 
         Args:
             start: Position of the first frame of the block.
-            state: Normalised state.
+            state: Normalised state, on the device.
             plan: Which steps run the transformer; the first does.
             on_step: Told every step.
             observed: Latents of the frames before the block that the cache does not have yet.
         """
-        state = state.to(self._engine.device, self._engine.dtype)
         video, action = self._noise.video.float(), self._noise.action.float()
         video_solver, action_solver = UniPC(self._video_schedule), UniPC(self._action_schedule)
         flows: list[tuple[Tensor, Tensor]] = []  # of video and actions, oldest first, at most two
