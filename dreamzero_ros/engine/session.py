@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamzero_ros.engine.config import MASK_CHANNELS, ModelConfig, SamplerConfig
+from dreamzero_ros.engine.graphs import Recorder
 from dreamzero_ros.engine.guidance import NEGATIVE, PROMPT, Branches
 from dreamzero_ros.engine.lookahead import LookAhead
 from dreamzero_ros.engine.model import WorldActionTransformer
@@ -133,9 +134,11 @@ class Session:
         noise: Initial noise of every chunk; by default drawn from `sampler.seed`, the same for every chunk.
         switches: Speed-ups.
         ranks: Processes that share the work; None: this one computes alone.
+        recorder: Records passes of the transformer for the switch `graphs`; by default as CUDA graphs.
 
     Raises:
-        ValueError: If the sampler's settings do not fit together, or the ranks cannot share the work.
+        ValueError: If the sampler's settings do not fit together, the ranks cannot share the work, or the
+            device or ranks cannot do what a switch asks for.
     """
 
     @torch.no_grad()
@@ -147,6 +150,7 @@ class Session:
         noise: Noise | None = None,
         switches: Switches = EAGER,
         ranks: Ranks | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         one_step = step_plan(sampler).is_last(0)
         self.batch = batch
@@ -168,6 +172,7 @@ class Session:
             engine.device,
             engine.dtype,
             ranks,
+            recorder,
         )
         if self._branches.computes(NEGATIVE):
             ids, mask = engine.tokenize(sampler.negative_prompt)

@@ -33,6 +33,9 @@ class Switches:
     trim_guidance: bool = False
     """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
     The actions are exact; the last step of the dreamed video is not guided."""
+    graphs: bool = False
+    """Passes of the transformer are recorded as CUDA graphs, once per kind of call, and replayed. Exact.
+    Needs a CUDA device that no other process shares the work with."""
 
 
 EAGER = Switches()
@@ -43,8 +46,8 @@ EXACT = Switches(
 )
 """All that is exact and costs nothing at the start."""
 
-FULL = Switches(**{field.name: True for field in fields(Switches)})
-"""All of them."""
+FULL = replace(Switches(**{field.name: True for field in fields(Switches)}), graphs=False)
+"""All that run on any device."""
 
 PRESETS = {"eager": EAGER, "exact": EXACT, "full": FULL}
 
@@ -63,21 +66,28 @@ def switches(names: Iterable[str]) -> Switches:
             known = (*PRESETS, *NAMES)
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"unknown speed-up {name!r}: expected one of {', '.join(PRESETS)}, or some of "
-                f"{', '.join(NAMES)}; nearest is {nearest!r}"
+                f"unknown speed-up {name!r}: expected some of {', '.join(known)}, with commas between them; "
+                f"nearest is {nearest!r}"
             )
     return replace(EAGER, **dict.fromkeys(chosen, True))
 
 
 def parse_switches(text: str) -> Switches:
-    """Return the switches of a preset, or of names with commas between them.
+    """Return the switches of presets and names with commas between them, all of them together.
 
     Raises:
         ValueError: If there is none of a name; the message names the nearest one.
     """
-    return PRESETS[text] if text in PRESETS else switches(text.split(","))
+    names: list[str] = []
+    for word in text.split(","):
+        names += _names(PRESETS[word]) if word in PRESETS else [word]
+    return switches(names)
 
 
 def in_words(chosen: Switches) -> str:
     """Name the switches that are on."""
-    return ", ".join(name for name in NAMES if getattr(chosen, name)) or "none"
+    return ", ".join(_names(chosen)) or "none"
+
+
+def _names(chosen: Switches) -> list[str]:
+    return [name for name in NAMES if getattr(chosen, name)]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from recording import WAITS
 from rollouts import inputs, roll
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -22,9 +23,6 @@ from dreamzero_ros.engine.switches import EAGER, EXACT, Switches
 from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
-
-WAITS = {"_local_scalar_dense", "equal", "is_nonzero", "nonzero", "masked_select", "lift_fresh"}
-"""Operators of ATen; the last one makes a tensor of the host's values."""
 
 
 class Waits(TorchDispatchMode):
