@@ -30,7 +30,7 @@ SAMPLERS = {
     "8 of 16 steps": SamplerConfig(dit_steps=8),
     "dynamic": SamplerConfig(dit_steps="dynamic"),
     "decoupled": SamplerConfig(dit_steps=5, video_final_noise=0.8),
-    "unguided": SamplerConfig(num_steps=4, dit_steps=4, guidance_scale=1.0),
+    "unguided": SamplerConfig(dit_steps="dynamic", guidance_scale=1.0),
     "one step": SamplerConfig(num_steps=1, dit_steps=1),
 }
 TRIMMED = replace(EXACT, trim_guidance=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -21,8 +23,8 @@ class OperatorRecorder:
     """Records the ATen operators of some work, with the very tensors that they read and write.
 
     As with a CUDA graph, a replay repeats the operators and none of the Python around them, with all values
-    of Python as they were; every result lies where it lay; what makes the host wait cannot be recorded; and
-    tensors that the work did not make must still be there.
+    of Python as they were; it puts what the work returns where it was; what makes the host wait cannot be
+    recorded; and tensors that the work did not make must still be there.
     """
 
     def __init__(self) -> None:
@@ -34,11 +36,14 @@ class OperatorRecorder:
         run()
         with _Log() as log:
             flows = run()
+        log.close(flows)
         self.recorded += 1
 
         def replay() -> None:
             self.replayed += 1
-            log.replay()
+            for old, new in zip(flows, log.replay(), strict=True):
+                if old is not None:
+                    old.copy_(new)
 
         return flows, replay
 
@@ -46,40 +51,50 @@ class OperatorRecorder:
 class _Log(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
-        self._calls: list[tuple[Any, Any, Any]] = []  # operators, their arguments and results
-        self._made: set[int] = set()
+        self._calls: list[tuple[Any, Any]] = []  # operators and their arguments
+        self._results: list[Any] = []  # of all operators; held while recording, so that ids are unique
+        self._places: dict[int, _Place] = {}  # among the results, by id
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         assert func.overloadpacket.__name__ not in WAITS, f"{func} makes the host wait; graphs cannot hold it"
-        given = tree_map(self._unheld, (args, kwargs or {}))
+        self._calls.append((func, tree_map(self._reference, (args, kwargs or {}))))
         results = func(*args, **(kwargs or {}))
-        if func.is_view or not func._schema.is_mutable:
-            self._made |= {id(x) for x in tree_leaves(results)}
-        self._calls.append((func, given, results))
+        for result in tree_leaves(results):
+            self._places.setdefault(id(result), _Place(len(self._results)))
+            self._results.append(result)
         return results
 
-    def replay(self) -> None:
-        """Repeat all operators; views are where they were."""
-        for func, given, results in self._calls:
-            if func.is_view:
-                continue
-            args, kwargs = tree_map(_still_there, given)
-            anew = func(*args, **kwargs)
-            if not func._schema.is_mutable:
-                for old, new in zip(tree_leaves(results), tree_leaves(anew), strict=True):
-                    if isinstance(old, Tensor):
-                        old.copy_(new)
+    def close(self, flows: Flows) -> None:
+        """End the recording of some work that returned these."""
+        self._flows = tree_map(self._reference, flows)
+        self._results.clear()
+        self._places.clear()
 
-    def _unheld(self, x: Any) -> Any:
-        """Hold tensors that the work made, as a graph does, and no others."""
-        return weakref.ref(x) if isinstance(x, Tensor) and id(x) not in self._made else x
+    def replay(self) -> Any:
+        """Repeat all operators; returns what the work would."""
+        results: list[Any] = []
+        resolve = partial(_resolve, results)
+        for func, given in self._calls:
+            args, kwargs = tree_map(resolve, given)
+            results += tree_leaves(func(*args, **kwargs))
+        return tree_map(resolve, self._flows)
+
+    def _reference(self, x: Any) -> Any:
+        """Hold no tensors: those that the work makes have a place, others must be kept by somebody else."""
+        return self._places.get(id(x)) or weakref.ref(x) if isinstance(x, Tensor) else x
 
 
-def _still_there(x: Any) -> Any:
-    if not isinstance(x, weakref.ref):
-        return x
-    tensor = x()
-    assert tensor is not None, "a recording reads a tensor that is gone"
-    return tensor
+@dataclass(frozen=True)
+class _Place:
+    index: int
+
+
+def _resolve(results: list[Any], x: Any) -> Any:
+    if isinstance(x, _Place):
+        return results[x.index]
+    if isinstance(x, weakref.ref):
+        x = x()
+        assert x is not None, "a recording reads a tensor that is gone"
+    return x
