@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dreamzero_ros.engine.attention_kernels import AttentionKernels, pick_kernels
 from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import ModelConfig
 from dreamzero_ros.engine.graphs import Flows, Graphs, Kind, Recorder, cuda_recorder
@@ -64,6 +66,7 @@ class Branches:
         self._scale = scale
         self._switches = switches
         self._device = device
+        self._dtype = dtype
         self._sharers = ranks.tokens if ranks else None
         self._couple = ranks.branches if ranks else None
         rows = batch * len(self._own)
@@ -71,6 +74,8 @@ class Branches:
         self.cache = KVCache(config.transformer, rows, config.tokens_per_frame, device, dtype, heads)
         self.context = ContextCache(config.transformer, rows, device, dtype)
         self._shared_times: dict[tuple[int, ...], Times] = {}
+        self.kernels = self._pick_kernels(heads) if switches.pick_attention else None
+        """Of attention, where they were chosen."""
         self._graphs: Graphs | None = None
         if switches.graphs:
             if ranks:
@@ -159,6 +164,20 @@ class Branches:
             action_flow = self._couple.broadcast(action_flow)
         return self._guide(flow), action_flow
 
+    def _pick_kernels(self, heads: int | None) -> AttentionKernels:
+        """Choose those that are the fastest in a call that dreams, behind a full window."""
+        sizes, tokens = self._sizes, self._tokens_per_frame
+        others = sizes.num_action_per_block + sizes.num_state_per_block
+        return pick_kernels(
+            rows=self._batch * (len(self._own) if self._switches.batch_guidance else 1),
+            queries=sizes.num_frame_per_block * tokens + others,
+            keys=sizes.window_frames * tokens + others,
+            heads=heads or sizes.num_heads,
+            head_dim=sizes.head_dim,
+            device=self._device,
+            dtype=self._dtype,
+        )
+
     def _transform(
         self,
         start: int,
@@ -204,16 +223,17 @@ class Branches:
 
         filled = (None if x is None else self._fill(x, rows) for x in (latents, y, action, state))
         given: list[Any] = [*filled, times.frames, times.modulation, times.row, times.actions]
-        if self._graphs is None:
-            return compute(*given)
-        kind = Kind(
-            start=start,
-            stored=self.cache.frames,
-            observed=ahead,
-            rows=(rows.start, rows.stop),
-            text_rows=self.context.merged_rows,
-        )
-        return self._graphs.run(kind, compute, given)
+        with self.kernels.preferred() if self.kernels else nullcontext():
+            if self._graphs is None:
+                return compute(*given)
+            kind = Kind(
+                start=start,
+                stored=self.cache.frames,
+                observed=ahead,
+                rows=(rows.start, rows.stop),
+                text_rows=self.context.merged_rows,
+            )
+            return self._graphs.run(kind, compute, given)
 
     def _guide(self, flow: Tensor) -> Tensor:
         """Lead the flow of the prompt away from that of the negative prompt, where there is one."""

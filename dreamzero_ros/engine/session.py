@@ -25,7 +25,7 @@ from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.pixels import from_unit_range, resize_video, stretch_images, to_unit_range
 from dreamzero_ros.engine.schedule import UniPC, decouple, flow_schedule
 from dreamzero_ros.engine.stepcache import StepPlan, step_plan
-from dreamzero_ros.engine.switches import EAGER, Switches
+from dreamzero_ros.engine.switches import EAGER, Switches, in_words
 from dreamzero_ros.engine.timing import StageTimer
 from dreamzero_ros.engine.vae import VideoStream
 
@@ -194,6 +194,12 @@ class Session:
     def context_frames(self) -> int:
         """Latent frames in the cache."""
         return self._branches.cache.frames
+
+    @property
+    def speedups(self) -> str:
+        """Names of the speed-ups that are on, and what was measured for them, for people."""
+        kernels = self._branches.kernels
+        return in_words(self._switches) + (f"; attention: {kernels.in_words()}" if kernels else "")
 
     def reset(self) -> None:
         """Forget the window; the next step begins a new one."""

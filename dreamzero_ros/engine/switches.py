@@ -27,6 +27,8 @@ class Switches:
     """Of a text's rows of padding, which are all alike, a few stand for all. Exact."""
     fuse_observation: bool = False
     """What was observed is written to the cache in the same pass as the first denoising step. Exact."""
+    pick_attention: bool = False
+    """The kernels of attention that the device has are timed at the start, and the fastest is used. Exact."""
     compile: bool = False
     """The blocks of the transformer are compiled by torch.compile, once per context length. Exact. Rotations
     are real then, as compilers have no complex numbers."""

@@ -8,10 +8,11 @@ import json
 from typing import Any
 
 import pytest
+import torch
 
 from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
-from dreamzero_ros.engine.switches import EAGER, FULL, NAMES
+from dreamzero_ros.engine.switches import EAGER, FULL, NAMES, switches
 
 pytestmark = pytest.mark.cpu
 
@@ -33,9 +34,11 @@ def test_any_number_of_steps_has_a_sampler(steps: str, expected: tuple[int, int 
 
 
 def test_the_ladder_goes_from_none_to_all() -> None:
-    rungs = ladder()
-    assert (rungs[0].switches, rungs[-1].switches, len(rungs)) == (EAGER, FULL, 2 + len(NAMES))
-    assert [rung.ahead for rung in rungs] == [False] * (1 + len(NAMES)) + [True]
+    """Graphs are a rung on GPUs alone."""
+    for device, most, count in (("cpu", FULL, len(NAMES) - 1), ("cuda", switches(NAMES), len(NAMES))):
+        rungs = ladder(torch.device(device))
+        assert (rungs[0].switches, rungs[-1].switches, len(rungs)) == (EAGER, most, 2 + count)
+        assert [rung.ahead for rung in rungs] == [False] * (1 + count) + [True]
 
 
 def measured(*words: str) -> dict[str, Any]:
@@ -79,9 +82,9 @@ def test_the_report_is_one_line_of_json_and_a_table(
 def test_a_ladder_tells_ratio_and_error_of_every_rung(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = [rung for rung in ladder() if not rung.switches.compile]
+    short = [rung for rung in ladder(torch.device("cpu")) if not rung.switches.compile]
     short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
-    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda: short)
+    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda _: short)
     report = measured("--ladder")
     assert [rung["name"] for rung in report["rungs"]] == [rung.name for rung in short]
     assert report["rungs"][0]["action_error"] == 0

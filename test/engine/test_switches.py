@@ -143,6 +143,8 @@ def test_switches_by_name() -> None:
     assert switches([]) == EAGER
     assert switches(NAMES) == Switches(**dict.fromkeys(NAMES, True))
     assert [parse_switches(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
+    assert parse_switches("exact,full,graphs") == Switches(**dict.fromkeys(NAMES, True))
+    assert parse_switches("eager,trim_guidance") == Switches(trim_guidance=True)
     some = parse_switches("compile,batch_guidance")
     assert (some.compile, some.batch_guidance, some.fuse_observation) == (True, True, False)
     assert in_words(some) == "batch_guidance, compile" and in_words(EAGER) == "none"
@@ -151,6 +153,6 @@ def test_switches_by_name() -> None:
     ):
         parse_switches("compile,bach_guidance")
     with pytest.raises(
-        ValueError, match=r"expected one of eager, exact, full, or some of .* nearest is 'full'"
+        ValueError, match=r"expected some of eager, exact, full, shared_times, .* nearest is 'full'"
     ):
         parse_switches("ful")
