@@ -5,15 +5,13 @@ Torch has several for one function, each with its own limits, and takes them in 
 all GPUs and shapes. Here those that can do the self attention of a session are timed at its size, and torch
 is told to prefer the fastest. Calls that it cannot do, such as those with a bias, go to the next one; the
 plain kernel, "math", can do all of them, so what is slower than that is left out.
-
-Blocks that are compiled keep the kernels of the session for which they were compiled.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from itertools import takewhile
@@ -40,7 +38,7 @@ RUNS = 5
 
 @dataclass(frozen=True)
 class AttentionKernels:
-    """The kernels of a session."""
+    """The kernels of a session, by the time that they took."""
 
     measured_ms: Mapping[str, float]
     """Time of a self attention by each kernel that can do it [ms]."""
@@ -51,15 +49,21 @@ class AttentionKernels:
         fastest_first = sorted(self.measured_ms, key=self.measured_ms.__getitem__)
         return (*takewhile(lambda name: name != MATH, fastest_first), MATH)
 
-    def preferred(self) -> AbstractContextManager[object]:
-        """Let attention prefer them, in the whole process, while the context lasts."""
-        return sdpa_kernel([KERNELS[name] for name in self.order], set_priority=True)
+    @property
+    def backends(self) -> tuple[SDPBackend, ...]:
+        """What torch calls them, in this order."""
+        return tuple(KERNELS[name] for name in self.order)
 
     def in_words(self) -> str:
         """Say what was measured, the chosen one first."""
         chosen, *others = sorted(self.measured_ms.items(), key=lambda item: item[1])
         rest = ", ".join(f"{name} {ms:.3g} ms" for name, ms in others)
         return f"{chosen[0]} {chosen[1]:.3g} ms" + (f" ({rest})" if rest else "")
+
+
+def prefer(backends: tuple[SDPBackend, ...]) -> AbstractContextManager[object]:
+    """Let attention take these in their order while the context lasts; none: what torch would take."""
+    return sdpa_kernel([*backends], set_priority=True) if backends else nullcontext()
 
 
 @cache

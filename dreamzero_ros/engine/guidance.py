@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -218,22 +217,22 @@ class Branches:
                 rows=rows,
                 switches=self._switches,
                 sharers=self._sharers,
+                kernels=self.kernels.backends if self.kernels else (),
             )
             return flows
 
         filled = (None if x is None else self._fill(x, rows) for x in (latents, y, action, state))
         given: list[Any] = [*filled, times.frames, times.modulation, times.row, times.actions]
-        with self.kernels.preferred() if self.kernels else nullcontext():
-            if self._graphs is None:
-                return compute(*given)
-            kind = Kind(
-                start=start,
-                stored=self.cache.frames,
-                observed=ahead,
-                rows=(rows.start, rows.stop),
-                text_rows=self.context.merged_rows,
-            )
-            return self._graphs.run(kind, compute, given)
+        if self._graphs is None:
+            return compute(*given)
+        kind = Kind(
+            start=start,
+            stored=self.cache.frames,
+            observed=ahead,
+            rows=(rows.start, rows.stop),
+            text_rows=self.context.merged_rows,
+        )
+        return self._graphs.run(kind, compute, given)
 
     def _guide(self, flow: Tensor) -> Tensor:
         """Lead the flow of the prompt away from that of the negative prompt, where there is one."""

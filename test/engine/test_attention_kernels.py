@@ -76,14 +76,15 @@ def test_the_transformer_runs_the_kernel_that_was_fastest_and_its_answers_stay(
 def test_compiled_blocks_run_the_chosen_kernel_and_are_compiled_no_more(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The plain kernel is compiled to products of matrices."""
-    torch.compiler.reset()
-    session = picked(engine, Switches(pick_attention=True, compile=True), MEASURED["math"], monkeypatch)
+    """Also where they were compiled for another choice before; the plain kernel becomes matrix products."""
     calls = inputs(engine.config)[:1]
-    assert_equal(roll(session, calls), roll(Session(engine, SAMPLER), calls))
+    truth = roll(Session(engine, SAMPLER), calls)
+    compiled = Switches(pick_attention=True, compile=True)
+    sessions = [picked(engine, compiled, measured, monkeypatch) for measured in MEASURED.values()]
+    for session in sessions:
+        assert_equal(roll(session, calls), truth)
     with torch.compiler.set_stance("fail_on_recompile"):
-        assert observe(session) == set()
-    torch.compiler.reset()
+        assert [observe(session) for session in sessions] == [{"flash"}, set()]
 
 
 def test_every_kernel_of_the_device_is_timed_and_told_in_words(engine: Engine) -> None:

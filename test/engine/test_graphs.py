@@ -19,6 +19,7 @@ from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.graphs import Kind, Recording
 from dreamzero_ros.engine.guidance import NEGATIVE, PROMPT, Branches
+from dreamzero_ros.engine.parallel import Group, Ranks
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EAGER, EXACT, Switches
 from dreamzero_ros.engine.weights import random_engine
@@ -162,8 +163,14 @@ def slide(engine: Engine, switches: Switches) -> list[Tensor]:
     return flows
 
 
-def test_graphs_are_refused_where_there_are_none(engine: Engine) -> None:
+def test_graphs_are_refused_where_there_are_none_or_were_never_tried(engine: Engine) -> None:
     with pytest.raises(
         ValueError, match="speed-up graphs: records CUDA graphs, and the model runs on cpu; leave"
     ):
         Session(engine, SamplerConfig(), switches=Switches(graphs=True))
+    group = Group(None, 0, 2)
+    ranks = Ranks(0, 2, all=group, idle=group, branches=group, tokens=None)
+    with pytest.raises(
+        ValueError, match="speed-up graphs: never tried with several ranks, and there are 2; leave"
+    ):
+        Session(engine, SamplerConfig(), switches=Switches(graphs=True), ranks=ranks)
