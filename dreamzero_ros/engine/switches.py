@@ -36,8 +36,8 @@ class Switches:
     """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
     The actions are exact; the last step of the dreamed video is not guided."""
     graphs: bool = False
-    """Passes of the transformer are recorded as CUDA graphs, once per kind of call, and replayed. Exact.
-    Needs a CUDA device that no other process shares the work with."""
+    """Passes of the transformer are recorded as CUDA graphs, once per kind of call, and replayed. Exact. Only
+    on a CUDA device, by one process alone."""
 
 
 EAGER = Switches()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every speed-up against the plain engine, through a window and into the next one."""
+"""Every speed-up against the plain engine, through a window and into the next one; graphs in `test_graphs`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ SWITCHED = {
     "batch_guidance": switches(["batch_guidance"]),
     "fuse_observation": switches(["fuse_observation"]),
     "merge_padding": switches(["merge_padding"]),
+    "pick_attention": switches(["pick_attention"]),
     "exact": EXACT,
 }
 
