@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every speed-up against the plain engine, through a window and into the next one; graphs in `test_graphs`."""
+"""Every speed-up but graphs against the plain engine, through a window and into the next one."""
 
 from __future__ import annotations
 
