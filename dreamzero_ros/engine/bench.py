@@ -92,14 +92,15 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = sampler(options.steps)
+    device = torch.device(options.device)
     linear_format: LinearFormat = options.linear_format
     rungs = (
-        ladder(linear_format)
+        ladder(device, linear_format)
         if options.ladder
         else [Setting("", parse_switches(options.switches), options.ahead, linear_format)]
     )
     engines = {
-        name: random_engine(options.variant, options.device, DTYPES[options.dtype], linear_format=name)
+        name: random_engine(options.variant, device, DTYPES[options.dtype], linear_format=name)
         for name in dict.fromkeys(rung.linear_format for rung in rungs)
     }
     engine = next(iter(engines.values()))
@@ -176,19 +177,24 @@ def sampler(steps: str) -> SamplerConfig:
     return SamplerConfig(num_steps=num_steps, dit_steps=count, negative_prompt=NEGATIVE_PROMPT)
 
 
-def ladder(linear_format: LinearFormat = "native") -> list[Setting]:
+def ladder(device: torch.device, linear_format: LinearFormat = "native") -> list[Setting]:
     """Return the rungs: the plain engine, one more switch on each, then images encoded as they arrive.
 
     At last comes what is not exact: the linear format, if it is another one, and stored keys and values in
     float8.
+
+    Args:
+        device: Where it will run; graphs are for GPUs.
+        linear_format: Format of the large linear layers on the last rungs.
     """
-    exact = [name for name in NAMES if getattr(FULL, name)]
+    exact = [name for name in NAMES if getattr(FULL, name) or (name == "graphs" and device.type == "cuda")]
     rungs = [Setting("eager", EAGER)]
     rungs += [Setting(f"+ {name}", switches(exact[: number + 1])) for number, name in enumerate(exact)]
-    rungs.append(Setting("+ images ahead", FULL, ahead=True))
+    everything = rungs[-1].switches
+    rungs.append(Setting("+ images ahead", everything, ahead=True))
     if linear_format != "native":
-        rungs.append(Setting(f"+ {linear_format} layers", FULL, True, linear_format))
-    return [*rungs, Setting("+ float8_cache", replace(FULL, float8_cache=True), True, linear_format)]
+        rungs.append(Setting(f"+ {linear_format} layers", everything, True, linear_format))
+    return [*rungs, Setting("+ float8_cache", replace(everything, float8_cache=True), True, linear_format)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -203,7 +209,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--switches",
         default="exact",
-        help=f"speed-ups: {', '.join(PRESETS)}, or some of {', '.join(NAMES)} with commas",
+        help=f"speed-ups, with commas: {', '.join(PRESETS)}, {', '.join(NAMES)}",
     )
     parser.add_argument(
         "--ahead", action="store_true", help="encode images as they arrive, before the measured call"

@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
 
 from dreamzero_ros.engine.attention import attend
+from dreamzero_ros.engine.attention_kernels import prefer
 from dreamzero_ros.engine.cache import LayerContext
 from dreamzero_ros.engine.config import TransformerConfig
 from dreamzero_ros.engine.layers import RmsNorm
@@ -148,14 +150,24 @@ def run_block(
     return tokens
 
 
+def run_preferring(kernels: tuple[SDPBackend, ...], *args: Any) -> Tensor:
+    """Call a block with these kernels of attention preferred, seen by the compiler.
+
+    It would take blocks compiled for another preference, of this process or on the disk, where that stands
+    around the call only; and where it puts attention in place of matrix products it asks that one alone.
+    """
+    with prefer(kernels):
+        return run_block(*args)
+
+
 @lru_cache(maxsize=1)
 def compiled_block() -> Callable[..., Tensor]:
-    """Return `run_block`, compiled at the first call of every new set of shapes; all layers share the code.
+    """Return `run_preferring`, compiled at the first call of every new set of shapes, for all layers at once.
 
     Shapes differ by the frames in the cache, by what a call holds, and by its branches of guidance.
     """
     compiler: Any = torch.compile  # its type hints lack the limit
     compiled: Callable[..., Tensor] = compiler(
-        run_block, fullgraph=True, dynamic=False, recompile_limit=MOST_SHAPES
+        run_preferring, fullgraph=True, dynamic=False, recompile_limit=MOST_SHAPES
     )
     return compiled

@@ -202,10 +202,15 @@ class ContextCache:
         self._logits = torch.zeros(batch, 1, 1, config.text_len, device=device, dtype=dtype)
         self._needed = [0] * batch
 
+    @property
+    def merged_rows(self) -> int:
+        """Rows of the text that layers attend to where padding is merged, otherwise 0."""
+        return max(self._needed)
+
     def layer(self, layer: int, rows: slice = ALL_ROWS) -> LayerContext:
         """What one layer attends to."""
         image, text = self.storage[layer, :, rows].tensor_split([self._image_tokens], dim=2)
-        needed = max(self._needed)
+        needed = self.merged_rows
         if not needed:
             return LayerContext(image, text)
         return LayerContext(image, text[:, :, :needed], self._logits[rows, ..., :needed])

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from dreamzero_ros.engine.attention_kernels import AttentionKernels, pick_kernels
 from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import ModelConfig
+from dreamzero_ros.engine.graphs import Flows, Graphs, Kind, Recorder, cuda_recorder
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.switches import Switches
-from dreamzero_ros.engine.times import Times
+from dreamzero_ros.engine.times import Times, repeat
 
 PROMPT, NEGATIVE = 0, 1
 """Numbers of the branches."""
@@ -36,9 +39,10 @@ class Branches:
         device: Where the caches lie.
         dtype: Their dtype.
         ranks: Processes that share the work; None: this one computes alone.
+        recorder: Records passes for the switch `graphs`; by default as CUDA graphs.
 
     Raises:
-        ValueError: If the ranks cannot share it.
+        ValueError: If the ranks cannot share it, or passes cannot be recorded.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Branches:
         device: torch.device,
         dtype: torch.dtype,
         ranks: Ranks | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self._own = _own_branches(scale != 1, ranks)
         self._transformer = transformer
@@ -60,6 +65,7 @@ class Branches:
         self._scale = scale
         self._switches = switches
         self._device = device
+        self._dtype = dtype
         self._sharers = ranks.tokens if ranks else None
         self._couple = ranks.branches if ranks else None
         rows = batch * len(self._own)
@@ -69,6 +75,16 @@ class Branches:
         )
         self.context = ContextCache(config.transformer, rows, device, dtype)
         self._shared_times: dict[tuple[int, ...], Times] = {}
+        self.kernels = self._pick_kernels(heads) if switches.pick_attention else None
+        """Of attention, where they were chosen."""
+        self._graphs: Graphs | None = None
+        if switches.graphs:
+            if ranks:
+                raise ValueError(
+                    f"speed-up graphs: never tried with several ranks, and there are {ranks.size}; leave "
+                    "graphs out of the speed-ups"
+                )
+            self._graphs = Graphs(recorder or cuda_recorder(device))
 
     def computes(self, branch: int) -> bool:
         """Whether this process computes a branch."""
@@ -102,17 +118,7 @@ class Branches:
         times = self._times(latents.shape[2], 0, 0, 0)
         for rows in self._passes(guided=True):
             self.cache.begin(start)
-            self._transformer(
-                self._fill(latents, rows),
-                times,
-                self.context,
-                self.cache,
-                start,
-                self._fill(y, rows),
-                rows=rows,
-                switches=self._switches,
-                sharers=self._sharers,
-            )
+            self._transform(start, rows, times, latents, y)
         self.cache.commit(start)
 
     def flows(
@@ -142,34 +148,93 @@ class Branches:
         ahead = 0 if observed is None else observed.shape[2]
         latents = video if observed is None else torch.cat([observed, video], dim=2)
         times = self._times(ahead, video.shape[2], *timesteps)
-        predictions = []
+        predictions: list[Flows] = []
         for rows in self._passes(guided):
             self.cache.begin(start, dreams=observed is not None)
-            prediction = self._transformer(
-                self._fill(latents, rows),
-                times,
-                self.context,
-                self.cache,
-                start,
-                self._fill(y, rows),
-                self._fill(action, rows),
-                self._fill(state, rows),
-                observed_frames=ahead,
-                rows=rows,
-                switches=self._switches,
-                sharers=self._sharers,
-            )
-            predictions.append(prediction)
+            predictions.append(self._transform(start, rows, times, latents, y, action, state, ahead))
         if observed is not None:
             self.cache.commit(start)
         if not predictions:
             predictions.append((torch.empty_like(video), torch.empty_like(action)))
         flow = torch.cat([flow for flow, _ in predictions])
-        action_flow = predictions[0][1][: self._batch]
+        action_flow = predictions[0][1]
+        assert action_flow is not None, "a call that dreams predicts actions, too"
+        action_flow = action_flow[: self._batch]
         if self._couple:
             flow = torch.cat(self._couple.all_gather(flow)) if guided else self._couple.broadcast(flow)
             action_flow = self._couple.broadcast(action_flow)
         return self._guide(flow), action_flow
+
+    def _pick_kernels(self, heads: int | None) -> AttentionKernels:
+        """Choose those that are the fastest in a call that dreams, behind a full window."""
+        sizes, tokens = self._sizes, self._tokens_per_frame
+        others = sizes.num_action_per_block + sizes.num_state_per_block
+        return pick_kernels(
+            rows=self._batch * (len(self._own) if self._switches.batch_guidance else 1),
+            queries=sizes.num_frame_per_block * tokens + others,
+            keys=sizes.window_frames * tokens + others,
+            heads=heads or sizes.num_heads,
+            head_dim=sizes.head_dim,
+            device=self._device,
+            dtype=self._dtype,
+        )
+
+    def _transform(
+        self,
+        start: int,
+        rows: slice,
+        times: Times,
+        latents: Tensor,
+        y: Tensor,
+        action: Tensor | None = None,
+        state: Tensor | None = None,
+        ahead: int = 0,
+    ) -> Flows:
+        """Run the transformer for the branches in `rows`, or replay what it did in such a call.
+
+        Args:
+            start: Position of the first frame.
+            rows: Rows of the caches.
+            times: Timesteps of all tokens.
+            latents: Frames of all rollouts, likewise all that follows.
+            y: Image conditioning.
+            action: Noisy actions.
+            state: Normalised state.
+            ahead: Frames that are observed in a call that dreams the others.
+        """
+
+        def compute(
+            x: Tensor, y: Tensor, action: Tensor | None, state: Tensor | None, *times: Tensor
+        ) -> Flows:
+            flows: Flows = self._transformer(
+                x,
+                Times(*times),
+                self.context,
+                self.cache,
+                start,
+                y,
+                action,
+                state,
+                observed_frames=ahead,
+                rows=rows,
+                switches=self._switches,
+                sharers=self._sharers,
+                kernels=self.kernels.backends if self.kernels else (),
+            )
+            return flows
+
+        filled = (None if x is None else self._fill(x, rows) for x in (latents, y, action, state))
+        given: list[Any] = [*filled, times.frames, times.modulation, times.row, times.actions]
+        if self._graphs is None:
+            return compute(*given)
+        kind = Kind(
+            start=start,
+            stored=self.cache.frames,
+            observed=ahead,
+            rows=(rows.start, rows.stop),
+            text_rows=self.context.merged_rows,
+        )
+        return self._graphs.run(kind, compute, given)
 
     def _guide(self, flow: Tensor) -> Tensor:
         """Lead the flow of the prompt away from that of the negative prompt, where there is one."""
@@ -187,7 +252,7 @@ class Branches:
                     observed * tokens, dreamed * tokens, timestep, timestep_action
                 )
             return self._shared_times[key]
-        frames = torch.tensor([0] * observed + [timestep] * dreamed, device=self._device)[None]
+        frames = repeat([0, timestep], [observed, dreamed], self._device)[None]
         if not dreamed:
             return self._transformer.times(frames, self._tokens_per_frame)
         actions = torch.full((1, self._sizes.num_action_per_block), timestep_action, device=self._device)

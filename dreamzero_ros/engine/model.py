@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend
 
 from dreamzero_ros.engine.attention import attend_groups, teacher_forcing_groups
+from dreamzero_ros.engine.attention_kernels import prefer
 from dreamzero_ros.engine.block import Block, compiled_block, run_block
 from dreamzero_ros.engine.cache import ALL_ROWS, ContextCache, KVCache, LayerContext
 from dreamzero_ros.engine.config import PATCH, TransformerConfig
@@ -30,7 +33,7 @@ from dreamzero_ros.engine.layers import (
 from dreamzero_ros.engine.parallel import Group
 from dreamzero_ros.engine.rope import call_rotation, token_rotation, video_rotation
 from dreamzero_ros.engine.switches import EAGER, Switches
-from dreamzero_ros.engine.times import Times, rows_of_spans, spans
+from dreamzero_ros.engine.times import Times, repeat, rows_of_spans, spans
 from dreamzero_ros.engine.ulysses import share_tokens
 
 
@@ -80,6 +83,7 @@ class WorldActionTransformer(nn.Module):
         rows: slice = ALL_ROWS,
         switches: Switches = EAGER,
         sharers: Group | None = None,
+        kernels: tuple[SDPBackend, ...] = (),
     ) -> tuple[Tensor, Tensor | None]:
         """Run one block of frames against the frames in the cache.
 
@@ -101,6 +105,7 @@ class WorldActionTransformer(nn.Module):
             rows: Rows of the caches to which the batch belongs.
             switches: Speed-ups.
             sharers: Ranks that share the tokens of the call; the caches store the heads of this rank only.
+            kernels: Of attention, those to be preferred first; none: as torch prefers them.
 
         Returns:
             Flow of the dreamed frames, (B, C, T - observed_frames, h, w), and of the actions, (B, A,
@@ -133,18 +138,19 @@ class WorldActionTransformer(nn.Module):
             row = None if row is None else share.mine(row, 0)
         observed = observed_frames * height * width
         isolated = num_states if isolate_state else 0
-        run = compiled_block() if switches.compile else run_block
-        for layer, transformer_block in enumerate(self._blocks()):
-            attend_cached = cache.attention(layer, rows, observed, isolated)
-            tokens = run(
-                transformer_block,
-                tokens,
-                times.modulation,
-                row,
-                rotation,
-                share.attention(attend_cached) if share else attend_cached,
-                context.layer(layer, rows),
-            )
+        run = partial(compiled_block(), kernels) if switches.compile else run_block
+        with prefer(kernels):
+            for layer, transformer_block in enumerate(self._blocks()):
+                attend_cached = cache.attention(layer, rows, observed, isolated)
+                tokens = run(
+                    transformer_block,
+                    tokens,
+                    times.modulation,
+                    row,
+                    rotation,
+                    share.attention(attend_cached) if share else attend_cached,
+                    context.layer(layer, rows),
+                )
         if share:
             tokens = share.gather(tokens)
 
@@ -194,7 +200,7 @@ class WorldActionTransformer(nn.Module):
         config, device = self.config, self.head.modulation.device
         others = config.num_action_per_block + config.num_state_per_block if dreamed else 0
         timesteps, lengths = spans([(0, observed), (timestep, dreamed), (timestep_action, others)])
-        embedded, modulation = self._embed_times(torch.tensor([timesteps], device=device))
+        embedded, modulation = self._embed_times(repeat(timesteps, [1] * len(timesteps), device)[None])
         asked = timesteps.index(timestep if dreamed else 0)
         action_times = torch.full((1, config.num_action_per_block), timestep_action, device=device)
         return Times(

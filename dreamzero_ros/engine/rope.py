@@ -5,11 +5,14 @@ Angles, rotations and their product with queries and keys are float64 whatever t
 bfloat16 would merge neighbouring positions of actions. A real rotation is the same, its cosines and sines
 rounded to float32 once, and its product computed in float32. Pairs are interleaved: channels 2j and 2j+1 of
 a head are the real and the imaginary part of pair j.
+
+Rotations are kept for ever: recorded calls of the transformer read them where they lie. They are few, as
+positions end with the window.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -17,7 +20,7 @@ from torch import Tensor
 THETA = 10000.0
 
 
-@lru_cache(maxsize=64)
+@cache
 def video_rotation(
     start_frame: int, frames: int, height: int, width: int, head_dim: int, device: torch.device
 ) -> Tensor:
@@ -42,7 +45,7 @@ def video_rotation(
     return _unit(angles.flatten(0, 2))
 
 
-@lru_cache(maxsize=64)
+@cache
 def token_rotation(start: int, count: int, head_dim: int, device: torch.device) -> Tensor:
     """Return the rotations of consecutive action or state tokens, (count, head_dim/2) complex128.
 
@@ -55,7 +58,7 @@ def token_rotation(start: int, count: int, head_dim: int, device: torch.device) 
     return _unit(_angles(start, count, head_dim, device))
 
 
-@lru_cache(maxsize=64)
+@cache
 def call_rotation(
     starts: tuple[int, int, int],
     grid: tuple[int, int, int],

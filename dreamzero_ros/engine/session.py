@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dreamzero_ros.engine.config import MASK_CHANNELS, ModelConfig, SamplerConfig
+from dreamzero_ros.engine.graphs import Recorder
 from dreamzero_ros.engine.guidance import NEGATIVE, PROMPT, Branches
 from dreamzero_ros.engine.lookahead import LookAhead
 from dreamzero_ros.engine.model import WorldActionTransformer
@@ -24,7 +25,7 @@ from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.pixels import from_unit_range, resize_video, stretch_images, to_unit_range
 from dreamzero_ros.engine.schedule import UniPC, decouple, flow_schedule
 from dreamzero_ros.engine.stepcache import StepPlan, step_plan
-from dreamzero_ros.engine.switches import EAGER, Switches
+from dreamzero_ros.engine.switches import EAGER, Switches, in_words
 from dreamzero_ros.engine.timing import StageTimer
 from dreamzero_ros.engine.vae import VideoStream
 
@@ -133,9 +134,11 @@ class Session:
         noise: Initial noise of every chunk; by default drawn from `sampler.seed`, the same for every chunk.
         switches: Speed-ups.
         ranks: Processes that share the work; None: this one computes alone.
+        recorder: Records passes of the transformer for the switch `graphs`; by default as CUDA graphs.
 
     Raises:
-        ValueError: If the sampler's settings do not fit together, or the ranks cannot share the work.
+        ValueError: If the sampler's settings do not fit together, the ranks cannot share the work, or the
+            device or ranks cannot do what a switch asks for.
     """
 
     @torch.no_grad()
@@ -147,6 +150,7 @@ class Session:
         noise: Noise | None = None,
         switches: Switches = EAGER,
         ranks: Ranks | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         one_step = step_plan(sampler).is_last(0)
         self.batch = batch
@@ -168,6 +172,7 @@ class Session:
             engine.device,
             engine.dtype,
             ranks,
+            recorder,
         )
         if self._branches.computes(NEGATIVE):
             ids, mask = engine.tokenize(sampler.negative_prompt)
@@ -189,6 +194,12 @@ class Session:
     def context_frames(self) -> int:
         """Latent frames in the cache."""
         return self._branches.cache.frames
+
+    @property
+    def speedups(self) -> str:
+        """Names of the speed-ups that are on, and what was measured for them, for people."""
+        kernels = self._branches.kernels
+        return in_words(self._switches) + (f"; attention: {kernels.in_words()}" if kernels else "")
 
     def reset(self) -> None:
         """Forget the window; the next step begins a new one."""
@@ -222,6 +233,9 @@ class Session:
             ValueError: If the shape or dtype of an input, or the number of images, is wrong.
         """
         self.check(images, state)
+        state = state.to(
+            self._engine.device, self._engine.dtype
+        )  # before work is queued that it would wait for
         timer = StageTimer(self._engine.device)
         with timer.stage("text"):
             changed = self._read(prompt)
@@ -386,12 +400,11 @@ class Session:
 
         Args:
             start: Position of the first frame of the block.
-            state: Normalised state.
+            state: Normalised state, on the device.
             plan: Which steps run the transformer; the first does.
             on_step: Told every step.
             observed: Latents of the frames before the block that the cache does not have yet.
         """
-        state = state.to(self._engine.device, self._engine.dtype)
         video, action = self._noise.video.float(), self._noise.action.float()
         video_solver, action_solver = UniPC(self._video_schedule), UniPC(self._action_schedule)
         flows: list[tuple[Tensor, Tensor]] = []  # of video and actions, oldest first, at most two

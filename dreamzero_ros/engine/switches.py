@@ -27,12 +27,17 @@ class Switches:
     """Of a text's rows of padding, which are all alike, a few stand for all. Exact."""
     fuse_observation: bool = False
     """What was observed is written to the cache in the same pass as the first denoising step. Exact."""
+    pick_attention: bool = False
+    """The kernels of attention that the device has are timed at the start, and the fastest is used. Exact."""
     compile: bool = False
     """The blocks of the transformer are compiled by torch.compile, once per context length. Exact. Rotations
     are real then, as compilers have no complex numbers."""
     trim_guidance: bool = False
     """The negative prompt is left out of the last pass of a chunk, which cannot change the actions any more.
     The actions are exact; the last step of the dreamed video is not guided."""
+    graphs: bool = False
+    """Passes of the transformer are recorded as CUDA graphs, once per kind of call, and replayed. Exact. Only
+    on a CUDA device, by one process alone."""
     float8_cache: bool = False
     """Keys and values of earlier calls are stored as float8, with a scale per token and head: half the memory
     and no more speed. Not exact; docs/performance.md has the error."""
@@ -46,8 +51,8 @@ EXACT = Switches(
 )
 """All that is exact and costs nothing at the start."""
 
-FULL = replace(EXACT, compile=True, trim_guidance=True)
-"""All that leaves the actions as they are."""
+FULL = replace(EXACT, pick_attention=True, compile=True, trim_guidance=True)
+"""All that leaves the actions as they are and runs on any device."""
 
 PRESETS = {"eager": EAGER, "exact": EXACT, "full": FULL}
 
@@ -66,21 +71,28 @@ def switches(names: Iterable[str]) -> Switches:
             known = (*PRESETS, *NAMES)
             nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
             raise ValueError(
-                f"unknown speed-up {name!r}: expected one of {', '.join(PRESETS)}, or some of "
-                f"{', '.join(NAMES)}; nearest is {nearest!r}"
+                f"unknown speed-up {name!r}: expected some of {', '.join(known)}, with commas between them; "
+                f"nearest is {nearest!r}"
             )
     return replace(EAGER, **dict.fromkeys(chosen, True))
 
 
 def parse_switches(text: str) -> Switches:
-    """Return the switches of a preset, or of names with commas between them.
+    """Return the switches of presets and names with commas between them, all of them together.
 
     Raises:
         ValueError: If there is none of a name; the message names the nearest one.
     """
-    return PRESETS[text] if text in PRESETS else switches(text.split(","))
+    names: list[str] = []
+    for word in text.split(","):
+        names += _names(PRESETS[word]) if word in PRESETS else [word]
+    return switches(names)
 
 
 def in_words(chosen: Switches) -> str:
     """Name the switches that are on."""
-    return ", ".join(name for name in NAMES if getattr(chosen, name)) or "none"
+    return ", ".join(_names(chosen)) or "none"
+
+
+def _names(chosen: Switches) -> list[str]:
+    return [name for name in NAMES if getattr(chosen, name)]

@@ -45,6 +45,13 @@ def rows_of_spans(lengths: Sequence[int], device: torch.device) -> Tensor | None
     """Return the number of the span of every token, (L,), or None for a single span."""
     if len(lengths) == 1:
         return None
-    return torch.arange(len(lengths), device=device).repeat_interleave(
-        torch.tensor(lengths, device=device), output_size=sum(lengths)
-    )
+    return repeat(range(len(lengths)), lengths, device)
+
+
+def repeat(values: Sequence[int], counts: Sequence[int], device: torch.device) -> Tensor:
+    """Return every value as often as said, (L,) int64.
+
+    They are filled in on the device: a copy from the host would wait for all that is queued there.
+    """
+    pairs = zip(values, counts, strict=True)
+    return torch.cat([torch.full((count,), value, device=device) for value, count in pairs])

@@ -23,7 +23,7 @@ from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import formats_in_words
 from dreamzero_ros.engine.session import Session
-from dreamzero_ros.engine.switches import EXACT, Switches, in_words
+from dreamzero_ros.engine.switches import EXACT, Switches
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.canvas import canvas_of
 
@@ -46,15 +46,15 @@ class DreamZeroPolicy(Policy):
     def __init__(
         self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig, speedups: Switches = EXACT
     ) -> None:
-        self.name = (
-            f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {in_words(speedups)}"
-            f"{_formats(engine)}"
-        )
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
         self.doubts = tuple(range_doubts(embodiment, self._statistics))
         self._session = Session(engine, sampler, switches=speedups)
+        self.name = (
+            f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {self._session.speedups}"
+            f"{_formats(engine)}"
+        )
         self._dreamed: torch.Tensor | None = None
 
     def warm_up(self) -> float:

@@ -95,8 +95,8 @@ class PolicyParameters(MotionParameters, RobotParameters):
     )
     speedups: str = setting(
         "exact",
-        "What the engine does to be fast: exact (all that changes nothing and needs no preparation), full, "
-        f"eager (nothing), or some of {', '.join(NAMES)} with commas.",
+        "What the engine does to be fast, with commas: exact (all that changes nothing and needs no "
+        f"preparation), full (all that runs on any device), eager (nothing), {', '.join(NAMES)}.",
     )
     guidance_scale: float = setting(
         5.0, "Weight of classifier-free guidance on the video; 1 halves the work.", lowest=1.0, highest=20.0

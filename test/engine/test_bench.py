@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
@@ -34,13 +35,16 @@ def test_any_number_of_steps_has_a_sampler(steps: str, expected: tuple[int, int 
 
 
 def test_the_ladder_goes_from_none_to_all_and_ends_with_what_is_not_exact() -> None:
-    rungs = ladder("fp8")
-    exact = [rung for rung in rungs if rung.linear_format == "native"]
-    assert (exact[0].switches, exact[-1].switches) == (EAGER, FULL)
-    assert [rung.ahead for rung in exact] == [False] * (len(exact) - 1) + [True]
-    assert [rung.name for rung in rungs[len(exact) :]] == ["+ fp8 layers", "+ float8_cache"]
-    assert rungs[-1].switches == replace(FULL, float8_cache=True)
-    assert [rung.name for rung in ladder()] == [rung.name for rung in rungs if rung.name != "+ fp8 layers"]
+    """Graphs are a rung on GPUs alone."""
+    for device, most in (("cpu", FULL), ("cuda", replace(FULL, graphs=True))):
+        rungs = ladder(torch.device(device), "fp8")
+        exact = [rung for rung in rungs if rung.linear_format == "native"]
+        assert (exact[0].switches, exact[-1].switches) == (EAGER, most)
+        assert [rung.ahead for rung in exact] == [False] * (len(exact) - 1) + [True]
+        assert [rung.name for rung in rungs[len(exact) :]] == ["+ fp8 layers", "+ float8_cache"]
+        assert rungs[-1].switches == replace(most, float8_cache=True)
+        names = [rung.name for rung in rungs if rung.name != "+ fp8 layers"]
+        assert [rung.name for rung in ladder(torch.device(device))] == names
 
 
 def measured(*words: str) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def test_the_report_is_one_line_of_json_and_a_table(
 def test_a_ladder_tells_ratio_and_error_of_every_rung(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = [rung for rung in ladder() if not rung.switches.compile]
+    short = [rung for rung in ladder(torch.device("cpu")) if not rung.switches.compile]
     short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
     short.append(Setting("+ float8_cache", replace(short[-1].switches, float8_cache=True)))
     monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda _: short)

@@ -63,3 +63,15 @@ def test_real_rotations_are_the_same():
     torch.testing.assert_close(rotate(x, real), rotate(x, rotation), atol=2e-6, rtol=0)
     half = x.bfloat16()
     torch.testing.assert_close(rotate(half, real), rotate(half, rotation), atol=1e-6, rtol=2**-7)
+
+
+def test_rotations_are_kept_for_ever():
+    """A recorded call of the transformer reads them at their address, however many others come after it."""
+
+    def of_a_call(start):
+        return call_rotation((start, 24, 1), (2, 2, 3), (24, 1), 8, CPU, real=True)
+
+    first = of_a_call(0)
+    for start in range(1, 100):
+        of_a_call(start)
+    assert of_a_call(0) is first

@@ -145,11 +145,11 @@ class Evaluations:
         return embedding
 
     def record(self, _module, args, options, output) -> None:
-        x, _, context, cache, start, *rest = args
+        x, _, context, cache, start, *_ = args
         self.inputs.append(x)
         self.addresses |= {context.storage.data_ptr(), cache.storage.data_ptr()}
         branch = options["rows"].start if options else 0
-        if len(rest) == 1:
+        if output[1] is None:  # no actions
             self.prefills.append((branch, start))
         else:
             self.denoisings.append((branch, *self.timesteps[-1], *output))

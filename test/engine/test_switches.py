@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every speed-up against the plain engine, through a window and into the next one."""
+"""Every speed-up but graphs against the plain engine, through a window and into the next one."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ SWITCHED = {
     "batch_guidance": switches(["batch_guidance"]),
     "fuse_observation": switches(["fuse_observation"]),
     "merge_padding": switches(["merge_padding"]),
+    "pick_attention": switches(["pick_attention"]),
     "exact": EXACT,
 }
 
@@ -143,6 +144,8 @@ def test_switches_by_name() -> None:
     assert switches([]) == EAGER
     assert switches(NAMES) == Switches(**dict.fromkeys(NAMES, True))
     assert [parse_switches(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
+    assert parse_switches("exact,full,graphs") == Switches(**dict.fromkeys(NAMES, True))
+    assert parse_switches("eager,trim_guidance") == Switches(trim_guidance=True)
     some = parse_switches("compile,batch_guidance")
     assert (some.compile, some.batch_guidance, some.fuse_observation) == (True, True, False)
     assert in_words(some) == "batch_guidance, compile" and in_words(EAGER) == "none"
@@ -151,6 +154,6 @@ def test_switches_by_name() -> None:
     ):
         parse_switches("compile,bach_guidance")
     with pytest.raises(
-        ValueError, match=r"expected one of eager, exact, full, or some of .* nearest is 'full'"
+        ValueError, match=r"expected some of eager, exact, full, shared_times, .* nearest is 'full'"
     ):
         parse_switches("ful")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,13 +56,16 @@ def test_speed_ups_are_named_by_the_policy_that_has_them() -> None:
     for speedups, words in (
         ("eager", "none"),
         ("trim_guidance,batch_guidance", "batch_guidance, trim_guidance"),
+        ("pick_attention", r"pick_attention; attention: \w+ \S+ ms \(\w+ \S+ ms\)"),
     ):
         policy, _ = make_policy(dataclasses.replace(UNTRAINED, speedups=speedups), robot, lambda: 0)
-        assert policy.name.endswith(f"speed-ups: {words}")
+        assert re.search(f"speed-ups: {words}$", policy.name)
     with pytest.raises(
         ValueError, match=r"parameter speedups: unknown speed-up 'exakt': .* nearest is 'exact'"
     ):
         make_policy(dataclasses.replace(UNTRAINED, speedups="exakt"), robot, lambda: 0)
+    with pytest.raises(ValueError, match=r"speed-up graphs: .* the model runs on cpu; leave graphs out"):
+        make_policy(dataclasses.replace(UNTRAINED, speedups="exact,graphs"), robot, lambda: 0)
 
 
 def test_fewer_bits_are_named_as_they_are_stored() -> None:
