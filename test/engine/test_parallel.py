@@ -24,12 +24,10 @@ def group(size: int, rank: int = 0) -> Group:
 
 
 def ranks(branches: int, tokens: int) -> Ranks:
-    everyone = group(branches * tokens)
     return Ranks(
         rank=0,
         size=branches * tokens,
-        all=everyone,
-        idle=everyone,
+        all=group(branches * tokens),
         branches=group(branches) if branches > 1 else None,
         tokens=group(tokens) if tokens > 1 else None,
     )
