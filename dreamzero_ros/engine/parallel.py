@@ -158,6 +158,7 @@ def join(
 
     Raises:
         ValueError: If the number of processes does not fit.
+        RankError: If it cannot: another rank does not come in time, or this torch has no NCCL.
     """
     num_branches = 2 if split_guidance else 1
     if size < 2 or size % num_branches:
@@ -168,7 +169,18 @@ def join(
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     timeout = timedelta(seconds=timeout_s)
-    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
+    try:
+        dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
+        return _arrange(rank, size, num_branches, timeout)
+    except RuntimeError as error:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        words = str(error).partition("\n")[0]
+        raise RankError(f"rank {rank} cannot join the others: {words}") from error
+
+
+def _arrange(rank: int, size: int, num_branches: int, timeout: timedelta) -> Ranks:
+    """Form the groups."""
     parts = torch.arange(size).view(num_branches, -1)  # rows are branches, columns parts of the tokens
     return Ranks(
         rank,

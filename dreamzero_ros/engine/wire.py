@@ -74,9 +74,7 @@ class Wire:
         self._config = config
         self._batch = batch
 
-    def tell(
-        self, header: Header, tensors: Sequence[Tensor] = (), timeout: timedelta | None = None
-    ) -> None:
+    def tell(self, header: Header, tensors: Sequence[Tensor] = (), timeout: timedelta | None = None) -> None:
         """Send a command; on rank 0.
 
         Args:
