@@ -12,16 +12,20 @@ import argparse
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.bench_report import Rung, resident_peak_mb, rung_report
-from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig
+from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig, variant
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
-from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
+from dreamzero_ros.engine.running_session import OpenSession, RunningSession
+from dreamzero_ros.engine.session import Session, guidance_scale
+from dreamzero_ros.engine.sharing import Sharing, parse_devices, share_work
 from dreamzero_ros.engine.stepcache import STEP_MASKS
 from dreamzero_ros.engine.switches import EAGER, NAMES, PRESETS, Switches, parse_switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
@@ -73,7 +77,7 @@ class Timed:
     """A session under measurement."""
 
     setting: Setting
-    session: Session
+    session: RunningSession
     calls: list[Call] = field(default_factory=list)
     memory_mb: float = 0.0
 
@@ -83,20 +87,36 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
     Args:
         options: What `add_arguments` defines.
+
+    Raises:
+        ValueError: If the devices cannot share the work, or a ladder is asked for on several.
+        RankError: If one of several devices fails.
     """
     meta = _measure_meta()
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    engine = random_engine(options.variant, options.device, DTYPES[options.dtype])
-    chosen = sampler(options.steps)
-    rungs = ladder() if options.ladder else [Setting("", parse_switches(options.switches), options.ahead)]
+    told = {name: getattr(options, name) for name in ("variant", "dtype", "steps", "switches")}
+    sharing = _sharing(options)
+    with ExitStack() as stack:
+        open_session: OpenSession = Session
+        if len(sharing.devices) > 1:
+            others = RankProcesses(sharing, make_work, told, patience_s(parse_switches(options.switches)))
+            stack.callback(others.close)
+            open_session = others.open_session
+        work = make_work(str(sharing.devices[0]), **told)
+        engine, chosen = work.engine, work.sampler
+        rungs = ladder() if options.ladder else [Setting("", work.switches, options.ahead)]
+        timed = run(engine, chosen, rungs, options.calls, options.warm_up, open_session)
     peak = measured_peak_flops(engine.device, engine.dtype)
-    timed = run(engine, chosen, rungs, options.calls, options.warm_up)
+    if engine.device.type == "cuda":
+        peak *= len(sharing.devices)
     truth = timed[0] if timed[0].setting.switches == EAGER else None
     return {
         "variant": options.variant,
         "device": _device_name(engine.device),
+        "devices": len(sharing.devices),
+        "sharing": sharing.in_words(),
         "dtype": options.dtype,
         "steps": options.steps,
         "calls": options.calls,
@@ -107,12 +127,18 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def make_work(device: str, variant: str, dtype: str, steps: str, switches: str) -> Work:
+    """Make what is measured, on this device; all other arguments are options of the bench."""
+    return Work(random_engine(variant, device, DTYPES[dtype]), sampler(steps), parse_switches(switches))
+
+
 def run(
     engine: Engine,
     chosen: SamplerConfig,
     rungs: Sequence[Setting],
     calls: int,
     warm_up: int,
+    open_session: OpenSession = Session,
 ) -> list[Timed]:
     """Answer the same calls with every choice of switches.
 
@@ -122,13 +148,14 @@ def run(
         rungs: What is measured.
         calls: Measured chunks of each.
         warm_up: Windows that are not counted.
+        open_session: Opens each session.
     """
     window = engine.config.transformer.max_chunk_size
     turns = [range(first, min(first + window, calls)) for first in range(0, calls, window)]
     done: list[Timed] = []
     together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
     for group in together:
-        timed = [Timed(rung, Session(engine, chosen, switches=rung.switches)) for rung in group]
+        timed = [Timed(rung, open_session(engine, chosen, switches=rung.switches)) for rung in group]
         _clear_peak(engine.device)
         for one in timed:
             for _ in range(warm_up * window):
@@ -139,6 +166,7 @@ def run(
                 one.calls += [_call(one, engine, seed=1 + number) for number in numbers]
         for one in timed:
             one.memory_mb = _peak_memory_mb(engine.device)
+            one.session.close()
         done += timed
         if engine.device.type == "cuda":
             del timed[0].session
@@ -169,7 +197,11 @@ def ladder() -> list[Setting]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `measure`."""
     parser.add_argument("--variant", choices=VARIANTS, default="tiny")
-    parser.add_argument("--device", default="cpu", help="as in torch: cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="as in torch: cpu, cuda, cuda:1; several with commas share a session",
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--steps", default="8", help="transformer runs per chunk, or dynamic")
     parser.add_argument("--calls", type=int, default=8, help="measured chunks")
@@ -184,6 +216,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--ahead", action="store_true", help="encode images as they arrive, before the measured call"
     )
     parser.add_argument("--ladder", action="store_true", help="turn the switches on one after the other")
+
+
+def _sharing(options: argparse.Namespace) -> Sharing:
+    devices = parse_devices(options.device)
+    if options.ladder and len(devices) > 1:
+        raise ValueError(
+            f"--ladder: expected one device, got {options.device}; measure --switches one by one"
+        )
+    guided = guidance_scale(sampler(options.steps), parse_switches(options.switches)) != 1
+    return share_work(devices, guided, variant(options.variant).transformer.num_heads)
 
 
 def _as_rung(timed: Timed, truth: Timed | None) -> Rung:

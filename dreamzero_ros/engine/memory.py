@@ -30,17 +30,18 @@ class Memory:
         return self.weights + self.caches
 
 
-def needed_memory(config: ModelConfig, dtype: torch.dtype, guided: bool) -> Memory:
-    """Add up weights and caches of an engine and one session.
+def needed_memory(config: ModelConfig, dtype: torch.dtype, guided: bool, heads: int | None = None) -> Memory:
+    """Add up weights and caches of an engine and one session on a device.
 
     Args:
         config: Sizes of the model.
         dtype: Type of the weights.
-        guided: Whether the negative prompt is computed too, with caches of its own.
+        guided: Whether the negative prompt is computed there too, with caches of its own.
+        heads: Heads of self attention that are computed there; None: all.
     """
     engine = empty_engine(config, load_tokenizer(BYTES), META, dtype)
     elements = sum(parameter.numel() for module in parts(engine) for parameter in module.parameters())
-    frames = KVCache(config.transformer, 1, config.tokens_per_frame, META, dtype)
+    frames = KVCache(config.transformer, 1, config.tokens_per_frame, META, dtype, heads)
     context = ContextCache(config.transformer, 1, META, dtype)
     branch = frames.storage.nbytes + context.storage.nbytes
     return Memory(weights=elements * dtype.itemsize, caches=branch * (2 if guided else 1))

@@ -66,7 +66,7 @@ def share_work(devices: tuple[torch.device, ...], guided: bool, num_heads: int) 
         ]
         raise ValueError(
             f"{len(devices)} devices cannot share this model: its {num_heads} heads cannot be divided by "
-            f"{sharing.sharers}; name {' or '.join(map(str, fewer))}"
+            f"{sharing.sharers}; name {' or '.join(map(str, fewer))} of them"
         )
     return sharing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from quiet import quiet_ranks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamzero_ros.engine.assembly import parts
@@ -40,6 +41,17 @@ def test_it_is_what_an_engine_and_a_session_take(dtype: torch.dtype, guided: boo
     assert found.weights == sum(p.nbytes for module in parts(engine) for p in module.parameters())
     assert found.caches == sum(sorted(made.sizes)[-2:])
     assert session.next_frame == 0
+
+
+@pytest.mark.parametrize(("branches", "tokens"), [(2, 1), (1, 3), (2, 3)])
+def test_ranks_divide_the_caches_of_self_attention_not_the_weights(branches: int, tokens: int) -> None:
+    """What a rank stores is what its session has allocated."""
+    engine = random_engine("tiny", "cpu", torch.float32)
+    with Allocations() as made:
+        Session(engine, SamplerConfig(), ranks=quiet_ranks(branches, tokens))
+    found = needed_memory(TINY, torch.float32, guided=branches == 1, heads=3 // tokens)
+    assert found.caches == sum(sorted(made.sizes)[-2:])
+    assert found.weights == needed_memory(TINY, torch.float32, guided=True).weights
 
 
 def test_the_large_variant_is_foretold_without_taking_it() -> None:

@@ -40,10 +40,15 @@ def test_guidance_is_split_first_then_tokens_are_shared(
             4,
             True,
             3,
-            "4 devices cannot share this model: its 3 heads cannot be divided by 2; name 1 or 2 or 3",
+            "4 devices cannot share this model: its 3 heads cannot be divided by 2; name 1 or 2 or 3 of them",
         ),
-        (2, False, 3, "2 devices cannot share this model: its 3 heads cannot be divided by 2; name 1$"),
-        (7, True, 40, "its 40 heads cannot be divided by 7; name 1 or 2 or 4 or 5"),
+        (
+            2,
+            False,
+            3,
+            "2 devices cannot share this model: its 3 heads cannot be divided by 2; name 1 of them$",
+        ),
+        (7, True, 40, "its 40 heads cannot be divided by 7; name 1 or 2 or 4 or 5 of them"),
     ],
 )
 def test_heads_that_cannot_be_divided(count: int, guided: bool, heads: int, words: str) -> None:

@@ -6,9 +6,10 @@ from __future__ import annotations
 import torch
 
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.memory import needed_memory
-from dreamzero_ros.policy.policy_parameters import PolicyParameters
-from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
+from dreamzero_ros.engine.memory import Memory, needed_memory
+from dreamzero_ros.engine.sharing import Sharing
+from dreamzero_ros.policy.policy_parameters import PolicyParameters, sharing_of
+from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
 
 WORKSPACE_SHARE = 0.1
 """Share of weights and caches that should be free beyond them, for what is in between in a call."""
@@ -18,22 +19,40 @@ TRIAL = "tiny"
 
 
 def check_device(parameters: PolicyParameters, engine: Engine) -> list[Row]:
-    """Compares what the model needs with what the device has free."""
+    """Compares what the model needs with what its devices have free."""
+    try:
+        sharing = sharing_of(parameters, engine)
+    except ValueError as error:
+        return [failed_with("device", error, "correct the parameter")]
+    heads = engine.config.transformer.num_heads // sharing.sharers
     dtype = getattr(torch, parameters.dtype)
-    need = needed_memory(engine.config, dtype, guided=parameters.guidance_scale != 1)
-    needed = f"{_gb(need.weights)} of weights and {_gb(need.caches)} of caches ({parameters.dtype})"
-    if not parameters.device.startswith("cuda"):
-        if engine.config.name == TRIAL:
-            return [
-                passed("device", f"{parameters.device}: no GPU memory is needed; {needed} of main memory")
-            ]
-        finding = f"{parameters.device}: a chunk of {engine.config.name} takes minutes; {needed}"
-        return [warned("device", finding, "device:=cuda on a machine with a GPU")]
-    index = torch.device(parameters.device).index or 0
+    need = needed_memory(engine.config, dtype, sharing.branches > 1, heads)
+    if sharing.devices[0].type == "cpu":
+        return [_check_cpu(parameters, engine, sharing, need)]
+    return [_check_gpu(device, parameters.dtype, need) for device in sharing.devices]
+
+
+def _check_cpu(parameters: PolicyParameters, engine: Engine, sharing: Sharing, need: Memory) -> Row:
+    needed = _in_words(need, parameters.dtype)
+    if len(sharing.devices) > 1:
+        needed += f" for each of {len(sharing.devices)} processes"
+    if engine.config.name == TRIAL:
+        return passed("device", f"{parameters.device}: no GPU memory is needed; {needed} of main memory")
+    finding = f"{parameters.device}: a chunk of {engine.config.name} takes minutes; {needed}"
+    return warned("device", finding, "device:=cuda on a machine with a GPU")
+
+
+def _check_gpu(device: torch.device, dtype: str, need: Memory) -> Row:
+    index = device.index or 0
     if index >= torch.cuda.device_count():
-        finding = f"{parameters.device}: torch sees {torch.cuda.device_count()} CUDA devices"
-        return [failed("device", finding, "look at nvidia-smi and at torch's CUDA build, or device:=cpu")]
-    return [_compare(torch.cuda.get_device_name(index), needed, need.total, *torch.cuda.mem_get_info(index))]
+        finding = f"{device}: torch sees {torch.cuda.device_count()} CUDA devices"
+        return failed("device", finding, "look at nvidia-smi and at torch's CUDA build, or device:=cpu")
+    name, needed = torch.cuda.get_device_name(index), _in_words(need, dtype)
+    return _compare(f"{device}, {name}", needed, need.total, *torch.cuda.mem_get_info(index))
+
+
+def _in_words(need: Memory, dtype: str) -> str:
+    return f"{_gb(need.weights)} of weights and {_gb(need.caches)} of caches ({dtype})"
 
 
 def _compare(name: str, needed: str, need: int, free: int, total: int) -> Row:
