@@ -10,6 +10,7 @@ import shutil
 import socket
 import threading
 import traceback
+from contextlib import suppress
 from typing import TextIO
 
 import torch
@@ -52,8 +53,9 @@ def _compute(job: Job, line: socket.socket, may_join: threading.Event) -> None:
 
 def _listen(lines: TextIO, may_join: threading.Event, folder: str) -> None:
     """Hear when to join, and end with rank 0."""
-    for _ in lines:
-        may_join.set()
+    with suppress(OSError):  # where rank 0 ended without reading what it was told
+        for _ in lines:
+            may_join.set()
     shutil.rmtree(folder, ignore_errors=True)
     os._exit(1)
 

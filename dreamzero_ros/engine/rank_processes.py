@@ -41,7 +41,7 @@ LOOPBACK = {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
 COMPILING_S = 900.0
 """How long a rank waits for another one where blocks are compiled [s]."""
 ENDING_S = 5.0
-"""How long a rank may take to end [s]."""
+"""How long a rank may take to end once the session is closed [s]."""
 REASON_S = 2.0
 """How long it may take until a rank that was lost is seen to have ended [s]."""
 LOADED, FAILED = "loaded", "failed"
@@ -294,9 +294,7 @@ class _Process:
 
     def await_loaded(self) -> bool:
         """Wait until it may join; False where it has failed."""
-        said = json.loads(self._lines.readline() or "{}")
-        self._words = said.get(FAILED, "")
-        return LOADED in said
+        return LOADED in self._hear()
 
     def let_join(self) -> None:
         """Tell it that all have loaded."""
@@ -304,8 +302,8 @@ class _Process:
 
     def reason(self) -> str:
         """Say why it failed."""
-        for line in [] if self._words else self._lines:
-            self._words = json.loads(line).get(FAILED, "")
+        while not self._words and self._hear():
+            pass
         if self._words:
             return f"{self._name}: {self._words}"
         code = self._process.returncode
@@ -314,16 +312,21 @@ class _Process:
         return f"{self._name} was ended by {signal.Signals(-code).name}"
 
     def end(self, patience_s: float = 0.0) -> None:
-        """End it, if it does not end by itself in time [s]."""
+        """End it, where it does not end by itself in time [s]."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience_s)
+        self._process.kill()
+        self._process.wait()
         self._lines.close()
-        self._socket.close()  # which it notices
-        try:
-            self._process.wait(ENDING_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._socket.close()
+
+    def _hear(self) -> dict[str, str]:
+        """Wait for what it says next; nothing where it has ended."""
+        said: dict[str, str] = {}
+        with suppress(OSError):  # it ended without reading what it was told
+            said = json.loads(self._lines.readline() or "{}")
+        self._words = said.get(FAILED, "")
+        return said
 
     def _tell(self, what: dict[str, Any]) -> None:
         with suppress(OSError):  # if it has ended, what it says next tells why

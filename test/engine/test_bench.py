@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from spawned import ranks_of
 
 from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
+from dreamzero_ros.engine.parallel import RankError
 from dreamzero_ros.engine.switches import EAGER, FULL, NAMES
 
 pytestmark = pytest.mark.cpu
@@ -85,6 +87,12 @@ def test_devices_share_a_session_and_the_table_says_how(capsys: pytest.CaptureFi
     (rung,) = report["rungs"]
     assert rung["computed_steps"] == 2 and rung["continue_s"]["chunk"]["median"] > 0
     assert not ranks_of(os.getpid())
+
+
+def test_a_device_that_does_nothing_ends_the_bench_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RankError, match=r"^rank 1 on cpu ended with code 1$"):
+        measured("--device", "cpu,cpu")
 
 
 def test_a_ladder_is_for_one_device() -> None:

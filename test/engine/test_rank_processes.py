@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from spawned import PARENT, PATIENCE_S, TWO, await_end, gone, opened, ranks_of, step, tiny
+from spawned import PARENT, PATIENCE_S, TWO, await_end, gone, meetings, opened, ranks_of, step, tiny
 
 from dreamzero_ros.engine.parallel import RankError
 from dreamzero_ros.engine.rank_processes import RankProcesses
@@ -40,15 +40,24 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_rank_that_fails_to_load_says_why(folder: Path, how: dict[str, object], words: str) -> None:
-    threads = torch.get_num_threads()
     processes = RankProcesses(TWO, tiny, how)
     work = tiny("cpu")
     with pytest.raises(RankError) as caught:
         processes.open_session(work.engine, work.sampler, switches=work.switches)
     assert str(caught.value) == words
     processes.close()
-    assert not ranks_of(os.getpid()) and not list(folder.iterdir())
-    assert torch.get_num_threads() == threads
+    assert not ranks_of(os.getpid()) and not meetings(folder)
+
+
+def test_processes_on_a_cpu_share_its_cores_while_they_run() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(5)
+    processes = RankProcesses(TWO, tiny, {})
+    shared = torch.get_num_threads()
+    processes.close()
+    after = torch.get_num_threads()
+    torch.set_num_threads(before)
+    assert (shared, after) == (2, 5)
 
 
 def test_a_rank_that_is_killed_is_missed_at_once_and_can_be_had_anew(folder: Path) -> None:
@@ -60,7 +69,7 @@ def test_a_rank_that_is_killed_is_missed_at_once_and_can_be_had_anew(folder: Pat
             step(session)
     session.close()
     assert time.monotonic() - began < PATIENCE_S / 4
-    assert not ranks_of(os.getpid()) and not list(folder.iterdir())
+    assert not ranks_of(os.getpid()) and not meetings(folder)
 
     processes, session = opened()
     work = tiny("cpu")
@@ -69,7 +78,7 @@ def test_a_rank_that_is_killed_is_missed_at_once_and_can_be_had_anew(folder: Pat
     pids = processes.process_ids
     session.close()
     session.close()
-    assert all(map(gone, pids)) and not list(folder.iterdir())
+    assert all(map(gone, pids)) and not meetings(folder)
 
 
 def test_a_rank_that_is_silent_is_missed_after_a_while_and_ended(folder: Path) -> None:
@@ -79,20 +88,21 @@ def test_a_rank_that_is_silent_is_missed_after_a_while_and_ended(folder: Path) -
     with pytest.raises(RankError, match="another rank ended or was silent for too long; load the model"):
         step(session)
     session.close()
-    assert gone(pid) and not list(folder.iterdir())
+    assert gone(pid) and not meetings(folder)
 
 
-@pytest.mark.parametrize("state", ["loading", "waiting"])
+@pytest.mark.parametrize("state", ["loaded", "waiting"])
 def test_ranks_end_with_rank_0(folder: Path, state: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, state],
         env=os.environ | {"TMPDIR": str(folder)},
+        cwd=folder,
         stdout=subprocess.PIPE,
         text=True,
     )
     pid = int(parent.stdout.readline())
-    assert [path.name.startswith("dreamzero_ranks_") for path in folder.iterdir()] == [True]
+    assert len(meetings(folder)) == 1
     parent.kill()
     parent.wait()
     await_end(pid)
-    assert not list(folder.iterdir())
+    assert not meetings(folder)

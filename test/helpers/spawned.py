@@ -27,25 +27,29 @@ import sys, time
 from pathlib import Path
 from spawned import TWO, opened, tiny
 from dreamzero_ros.engine.rank_processes import RankProcesses
-if sys.argv[1] == "loading":
-    processes = RankProcesses(TWO, tiny, {"sleeps": True})
+if sys.argv[1] == "loaded":
+    processes = RankProcesses(TWO, tiny, {"mark": "loaded"})
+    while not Path("loaded").exists():
+        time.sleep(0.02)
+    time.sleep(1)
 else:
     processes, session = opened()
 print(*processes.process_ids, flush=True)
 time.sleep(600)
 """
-"""A rank 0 that does nothing once the other rank is there."""
+"""A rank 0 that does nothing more once the other rank has loaded, and said so, or has computed along."""
 
 
-def tiny(device: str, fails: str = "", killed: bool = False, sleeps: bool = False) -> Work:
-    """A tiny model, or a way not to load one."""
+def tiny(device: str, fails: str = "", killed: bool = False, mark: str = "") -> Work:
+    """A tiny model, or a way not to load one; `mark` is a file that is made."""
     if fails:
         raise ValueError(fails)
     if killed:
         os.kill(os.getpid(), signal.SIGKILL)
-    if sleeps:
-        time.sleep(10 * PATIENCE_S)
-    return Work(random_engine("tiny", device, torch.float32), FIVE, EXACT)
+    engine = random_engine("tiny", device, torch.float32)
+    if mark:
+        Path(mark).touch()
+    return Work(engine, FIVE, EXACT)
 
 
 def opened(timeout_s: float = PATIENCE_S) -> tuple[RankProcesses, SpawnedSession]:
@@ -92,3 +96,8 @@ def gone(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def meetings(folder: Path) -> list[Path]:
+    """Where ranks meet, in a folder for temporary files."""
+    return list(folder.glob("dreamzero_ranks_*"))

@@ -13,7 +13,7 @@ import pytest
 from lifecycle_msgs.msg import Transition
 from robot import Robot
 from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end
-from spawned import gone, ranks_of
+from spawned import gone, meetings, ranks_of
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
@@ -47,7 +47,7 @@ class Stage:
         return pid
 
     def assert_nothing_is_left(self, pid: int) -> None:
-        assert gone(pid) and not ranks_of(self.node) and not list(self.folder.iterdir())
+        assert gone(pid) and not ranks_of(self.node) and not meetings(self.folder)
 
 
 @pytest.fixture
