@@ -51,7 +51,7 @@ OVERRIDES = {
     "dry_run": "true: everything but commands. First step with a robot.",
     "checkpoint": "Weights: a folder or a hub id in the reference release's layout.",
     "random_weights": "Instead of a checkpoint: tiny, bench, wan22_5b or wan21_14b, untrained, for trials.",
-    "device": "Torch device of the model: cuda, cuda:1 or cpu.",
+    "device": "Torch device of the model: cuda, cuda:1 or cpu; several with commas share it: cuda:0,cuda:1.",
     "dtype": "Number format of the model: bfloat16 on GPUs, float32 on CPUs.",
     "speed_scale": "Speed at which chunks are executed, 1.0 as the model was trained; less for first runs.",
     "command_output": "How controllers are commanded: topic, or action for FollowJointTrajectory goals.",

@@ -12,17 +12,21 @@ import argparse
 import gc
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.bench_report import Rung, resident_peak_mb, rung_report
-from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig
+from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig, variant
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
 from dreamzero_ros.engine.linear_format import FORMATS, LinearFormat
-from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
+from dreamzero_ros.engine.running_session import OpenSession, RunningSession
+from dreamzero_ros.engine.session import Session, guidance_scale
+from dreamzero_ros.engine.sharing import Sharing, parse_devices, share_work
 from dreamzero_ros.engine.stepcache import STEP_MASKS
 from dreamzero_ros.engine.switches import EAGER, FULL, NAMES, PRESETS, Switches, parse_switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
@@ -76,7 +80,7 @@ class Timed:
     """A session under measurement."""
 
     setting: Setting
-    session: Session
+    session: RunningSession
     calls: list[Call] = field(default_factory=list)
     memory_mb: float = 0.0
 
@@ -86,32 +90,48 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
 
     Args:
         options: What `add_arguments` defines.
+
+    Raises:
+        ValueError: If the devices cannot share the work, or a ladder is asked for on several.
+        RankError: If one of several devices fails.
     """
     meta = _measure_meta()
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    chosen = sampler(options.steps)
-    device = torch.device(options.device)
-    linear_format: LinearFormat = options.linear_format
-    rungs = (
-        ladder(device, linear_format)
-        if options.ladder
-        else [Setting("", parse_switches(options.switches), options.ahead, linear_format)]
-    )
-    engines = {
-        name: random_engine(options.variant, device, DTYPES[options.dtype], linear_format=name)
-        for name in dict.fromkeys(rung.linear_format for rung in rungs)
+    told = {
+        name: getattr(options, name) for name in ("variant", "dtype", "steps", "switches", "linear_format")
     }
-    engine = next(iter(engines.values()))
+    sharing, chosen = _sharing(options), sampler(options.steps)
+    device = sharing.devices[0]
+    rungs = (
+        ladder(device, options.linear_format)
+        if options.ladder
+        else [Setting("", parse_switches(options.switches), options.ahead, options.linear_format)]
+    )
+    with ExitStack() as stack:
+        open_session: OpenSession = Session
+        if len(sharing.devices) > 1:
+            others = RankProcesses(sharing, make_work, told, patience_s(parse_switches(options.switches)))
+            stack.callback(others.close)
+            open_session = others.open_session
+        engines = {
+            name: make_work(str(device), **{**told, "linear_format": name}).engine
+            for name in dict.fromkeys(rung.linear_format for rung in rungs)
+        }
+        timed = run(engines, chosen, rungs, options.calls, options.warm_up, open_session)
+    engine = engines[rungs[0].linear_format]
     peak = measured_peak_flops(engine.device, engine.dtype)
-    timed = run(engines, chosen, rungs, options.calls, options.warm_up)
+    if engine.device.type == "cuda":
+        peak *= len(sharing.devices)
     truth = timed[0] if timed[0].setting.switches == EAGER else None
     return {
         "variant": options.variant,
         "device": _device_name(engine.device),
+        "devices": len(sharing.devices),
+        "sharing": sharing.in_words(),
         "dtype": options.dtype,
-        "linear_format": linear_format,
+        "linear_format": options.linear_format,
         "steps": options.steps,
         "calls": options.calls,
         "peak_tflops": round(peak / 1e12, 3),
@@ -121,12 +141,21 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     }
 
 
+def make_work(
+    device: str, variant: str, dtype: str, steps: str, switches: str, linear_format: LinearFormat
+) -> Work:
+    """Make what is measured, on this device; all other arguments are options of the bench."""
+    engine = random_engine(variant, device, DTYPES[dtype], linear_format=linear_format)
+    return Work(engine, sampler(steps), parse_switches(switches))
+
+
 def run(
     engines: Mapping[LinearFormat, Engine],
     chosen: SamplerConfig,
     rungs: Sequence[Setting],
     calls: int,
     warm_up: int,
+    open_session: OpenSession = Session,
 ) -> list[Timed]:
     """Answer the same calls with every choice of switches.
 
@@ -136,6 +165,7 @@ def run(
         rungs: What is measured.
         calls: Measured chunks of each.
         warm_up: Windows that are not counted.
+        open_session: Opens each session.
     """
     engine = next(iter(engines.values()))
     window = engine.config.transformer.max_chunk_size
@@ -144,7 +174,7 @@ def run(
     together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
     for group in together:
         timed = [
-            Timed(rung, Session(engines[rung.linear_format], chosen, switches=rung.switches))
+            Timed(rung, open_session(engines[rung.linear_format], chosen, switches=rung.switches))
             for rung in group
         ]
         _clear_peak(engine.device)
@@ -157,6 +187,7 @@ def run(
                 one.calls += [_call(one, engine, seed=1 + number) for number in numbers]
         for one in timed:
             one.memory_mb = _peak_memory_mb(engine.device)
+            one.session.close()
         done += timed
         if engine.device.type == "cuda":
             del timed[0].session
@@ -200,7 +231,11 @@ def ladder(device: torch.device, linear_format: LinearFormat = "native") -> list
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Define the options of `measure`."""
     parser.add_argument("--variant", choices=VARIANTS, default="tiny")
-    parser.add_argument("--device", default="cpu", help="as in torch: cpu, cuda, cuda:1")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="as in torch: cpu, cuda, cuda:1; several with commas share a session",
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--steps", default="8", help="transformer runs per chunk, or dynamic")
     parser.add_argument("--calls", type=int, default=8, help="measured chunks")
@@ -218,6 +253,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--linear-format", choices=FORMATS, default="native", help="of the transformer's large layers"
     )
     parser.add_argument("--ladder", action="store_true", help="turn the switches on one after the other")
+
+
+def _sharing(options: argparse.Namespace) -> Sharing:
+    devices = parse_devices(options.device)
+    if options.ladder and len(devices) > 1:
+        raise ValueError(
+            f"--ladder: expected one device, got {options.device}; measure --switches one by one"
+        )
+    guided = guidance_scale(sampler(options.steps), parse_switches(options.switches)) != 1
+    return share_work(devices, guided, variant(options.variant).transformer.num_heads)
 
 
 def _as_rung(timed: Timed, truth: Timed | None) -> Rung:

@@ -79,6 +79,8 @@ def print_table(report: Mapping[str, Any]) -> None:
         f"{report['variant']} with random weights, {report['dtype']}, {report['device']}: "
         f"{rungs[0]['computed_steps']:g} transformer runs per chunk, {report['calls']} chunks"
     )
+    if report["devices"] > 1:
+        print(f"{report['sharing']}; memory is that of the first")
     if len(rungs) == 1:
         _print_stages(rungs[0])
     else:

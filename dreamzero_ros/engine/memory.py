@@ -35,16 +35,19 @@ def needed_memory(
     config: ModelConfig,
     dtype: torch.dtype,
     guided: bool,
+    heads: int | None = None,
+    *,
     linear_format: LinearFormat = "native",
     offload_text: bool = False,
     float8_cache: bool = False,
 ) -> Memory:
-    """Add up weights and caches of an engine and one session.
+    """Add up weights and caches of an engine and one session on a device.
 
     Args:
         config: Sizes of the model.
         dtype: Type of the weights.
-        guided: Whether the negative prompt is computed too, with caches of its own.
+        guided: Whether the negative prompt is computed there too, with caches of its own.
+        heads: Heads of self attention that are computed there; None: all.
         linear_format: How the large linear layers of the transformer are stored.
         offload_text: Whether the text encoder rests in main memory.
         float8_cache: Whether stored keys and values are float8.
@@ -60,7 +63,7 @@ def needed_memory(
         for convert in [recipe(linear_format if part is engine.transformer else "native", META, dtype)]
         for name, parameter in part.named_parameters()
     )
-    frames = KVCache(config.transformer, 1, config.tokens_per_frame, META, dtype, float8=float8_cache)
+    frames = KVCache(config.transformer, 1, config.tokens_per_frame, META, dtype, heads, float8_cache)
     context = ContextCache(config.transformer, 1, META, dtype)
     branch = frames.nbytes + context.storage.nbytes
     return Memory(weights=weights, caches=branch * (2 if guided else 1))

@@ -42,15 +42,22 @@ class Group:
     """Of this process in the group."""
     size: int
 
-    def broadcast(self, x: Tensor) -> Tensor:
+    def broadcast(self, x: Tensor, timeout: timedelta | None = None) -> Tensor:
         """Return the tensor of the first rank; on the others x says shape and dtype, and may be overwritten.
+
+        Args:
+            x: What is sent, or what it is like.
+            timeout: How long to wait for the others, for tensors on the CPU; None: as `join` was told.
 
         Raises:
             RankError: If another rank does not take part.
         """
         x = x.contiguous()
+        options = dist.BroadcastOptions()
+        if timeout is not None:
+            options.timeout = timeout
         with self._others():
-            dist.broadcast(x, dist.get_global_rank(self.handle, 0), group=self.handle)
+            self.handle.broadcast([x], options).wait()
         return x
 
     def all_gather(self, x: Tensor) -> list[Tensor]:
@@ -101,8 +108,6 @@ class Ranks:
     size: int
     all: Group
     """All ranks."""
-    idle: Group
-    """All ranks, to wait for however long; for small tensors on the CPU."""
     branches: Group | None
     """Ranks that compute the same tokens, the first under the prompt and the second under the negative
     prompt; None where every rank computes all branches."""
@@ -153,6 +158,7 @@ def join(
 
     Raises:
         ValueError: If the number of processes does not fit.
+        RankError: If it cannot: another rank does not come in time, or this torch has no NCCL.
     """
     num_branches = 2 if split_guidance else 1
     if size < 2 or size % num_branches:
@@ -163,14 +169,23 @@ def join(
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
     timeout = timedelta(seconds=timeout_s)
-    dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
-    world, idle = dist.new_group(timeout=timeout), dist.new_group(backend="gloo", timeout=IDLE)
+    try:
+        dist.init_process_group(backend, init_method=rendezvous, rank=rank, world_size=size, timeout=timeout)
+        return _arrange(rank, size, num_branches, timeout)
+    except RuntimeError as error:
+        if dist.is_initialized():
+            dist.destroy_process_group()
+        words = str(error).partition("\n")[0]
+        raise RankError(f"rank {rank} cannot join the others: {words}") from error
+
+
+def _arrange(rank: int, size: int, num_branches: int, timeout: timedelta) -> Ranks:
+    """Form the groups."""
     parts = torch.arange(size).view(num_branches, -1)  # rows are branches, columns parts of the tokens
     return Ranks(
         rank,
         size,
-        Group(world, rank, size),
-        Group(idle, rank, size),
+        Group(dist.new_group(timeout=timeout), rank, size),
         _own_group(parts.T.tolist(), timeout),
         _own_group(parts.tolist(), timeout),
     )

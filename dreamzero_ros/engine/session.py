@@ -118,6 +118,12 @@ class StepResult:
     """Time by stage [s]: text, image, video_encode, prefill, denoise; a fused prefill belongs to denoise."""
 
 
+def guidance_scale(sampler: SamplerConfig, switches: Switches) -> float:
+    """Return the weight of guidance in a session; at 1 it has no negative branch."""
+    one_step = step_plan(sampler).is_last(0)
+    return 1.0 if one_step and switches.trim_guidance else sampler.guidance_scale
+
+
 class Session:
     """State of one rollout; the weights belong to the engine and are not changed.
 
@@ -152,7 +158,6 @@ class Session:
         ranks: Ranks | None = None,
         recorder: Recorder | None = None,
     ) -> None:
-        one_step = step_plan(sampler).is_last(0)
         self.batch = batch
         self._engine = engine
         self._sampler = sampler
@@ -167,7 +172,7 @@ class Session:
             engine.transformer,
             config,
             batch,
-            1.0 if one_step and switches.trim_guidance else sampler.guidance_scale,
+            guidance_scale(sampler, switches),
             switches,
             engine.device,
             engine.dtype,
@@ -306,6 +311,9 @@ class Session:
             Images, (B, 1 + 4 * (T - 1), H, W, 3) uint8, of the size that the model sees.
         """
         return from_unit_range(self._engine.decode_video(latents.to(self._engine.device, self._engine.dtype)))
+
+    def close(self) -> None:
+        """Do nothing: memory is freed with the session, and no other process computes along."""
 
     def check(self, images: Tensor, state: Tensor) -> None:
         """Refuse images and state that `step` cannot take.

@@ -17,6 +17,7 @@ when rank 0 closes its session:
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from torch import Tensor
 
@@ -25,6 +26,9 @@ from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.session import Noise, Session, SessionEngine, SolverStep, StepResult
 from dreamzero_ros.engine.switches import EAGER, Switches
 from dreamzero_ros.engine.wire import Command, Header, Wire
+
+FAREWELL = timedelta(seconds=5)
+"""How long the other ranks may take to hear that the session is closed."""
 
 
 class SharedSession:
@@ -74,6 +78,11 @@ class SharedSession:
     def context_frames(self) -> int:
         """As of `Session`."""
         return self._session.context_frames
+
+    @property
+    def speedups(self) -> str:
+        """As of `Session`."""
+        return self._session.speedups
 
     def reset(self) -> None:
         """Forget the window; the next step begins a new one.
@@ -125,9 +134,9 @@ class SharedSession:
         """Let `serve` return on the other ranks.
 
         Raises:
-            RankError: If another rank is gone.
+            RankError: If another rank is gone, or does not hear it.
         """
-        self._wire.tell(Header(Command.END))
+        self._wire.tell(Header(Command.END), timeout=FAREWELL)
 
     def _tokenize(self, text: str) -> Tensor:
         if self._prompt is None or self._prompt[0] != text:

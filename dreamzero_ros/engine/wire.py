@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import IntEnum
 
 import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.config import ModelConfig
-from dreamzero_ros.engine.parallel import Ranks
+from dreamzero_ros.engine.parallel import IDLE, Ranks
 
 
 class Command(IntEnum):
@@ -73,18 +74,23 @@ class Wire:
         self._config = config
         self._batch = batch
 
-    def tell(self, header: Header, tensors: Sequence[Tensor] = ()) -> None:
+    def tell(self, header: Header, tensors: Sequence[Tensor] = (), timeout: timedelta | None = None) -> None:
         """Send a command; on rank 0.
+
+        Args:
+            header: The command.
+            tensors: What belongs to it.
+            timeout: How long the others may take to hear it; None: as long as in a step.
 
         Raises:
             ValueError: If the shape of a tensor is wrong; nothing is sent then.
-            RankError: If another rank is gone.
+            RankError: If another rank is gone, or silent for too long.
         """
         wanted = header.tensors(self._config, self._batch)
         for (name, shape, _), tensor in zip(wanted, tensors, strict=True):
             if tensor.shape != shape:
                 raise ValueError(f"{name}: expected {shape}, got {tuple(tensor.shape)}")
-        self._ranks.idle.broadcast(torch.tensor(_integers(header)))
+        self._ranks.all.broadcast(torch.tensor(_integers(header)), timeout)
         for (_, _, dtype), tensor in zip(wanted, tensors, strict=True):
             self._ranks.all.broadcast(tensor.to("cpu", dtype))
 
@@ -94,7 +100,8 @@ class Wire:
         Raises:
             RankError: If rank 0 is gone.
         """
-        heard = self._ranks.idle.broadcast(torch.tensor(_integers(Header(Command.END)))).tolist()
+        blank = torch.tensor(_integers(Header(Command.END)))
+        heard = self._ranks.all.broadcast(blank, IDLE).tolist()
         header = Header(Command(heard[0]), *heard[1:])
         wanted = header.tensors(self._config, self._batch)
         tensors = [self._ranks.all.broadcast(torch.empty(shape, dtype=dtype)) for _, shape, dtype in wanted]

@@ -20,7 +20,7 @@ TIMEOUT_S = 5.0
 def on_cluster(
     job: Job, units: Sequence[Unit], out: Path, workers: int, address: str
 ) -> Iterator[tuple[Unit, str]]:
-    """Plays episodes; a worker takes one GPU where the policy runs on one, else one core.
+    """Plays episodes; a worker takes the GPUs that the policy runs on, else one core.
 
     Args:
         job: What is evaluated.
@@ -45,9 +45,9 @@ def on_cluster(
         raise OSError(f"--ray {address}: expected a Ray cluster, got {error}") from error
     try:
         count = min(workers, len(units))
-        needs = "GPU" if job.needs_gpu else "CPU"
-        _require(ray.cluster_resources(), needs, count)
-        actor = ray.remote(**{f"num_{needs.lower()}s": 1})(_Worker)
+        name, each = ("GPU", job.gpus) if job.gpus else ("CPU", 1)
+        _require(ray.cluster_resources(), name, each, count)
+        actor = ray.remote(**{f"num_{name.lower()}s": each})(_Worker)
         pool = ray.util.ActorPool([actor.remote(job, Path.cwd()) for _ in range(count)])
         absolute = out.resolve()
         yield from pool.map_unordered(lambda each, unit: each.play.remote(unit, absolute), list(units))
@@ -85,11 +85,13 @@ def _require_listener(address: str) -> None:
         socket.create_connection((host, int(port)), TIMEOUT_S).close()
 
 
-def _require(resources: Mapping[str, float], name: str, count: int) -> None:
+def _require(resources: Mapping[str, float], name: str, each: int, count: int) -> None:
     """Ray would wait without end for what the cluster does not have."""
-    room = int(resources.get(name, 0))
+    room = int(resources.get(name, 0)) // each
     if count > room:
-        raise ValueError(f"--workers: expected at most {room}, the {name}s of the cluster, got {count}")
+        raise ValueError(
+            f"--workers: expected at most {room}, each with {each} of the {name}s of the cluster, got {count}"
+        )
 
 
 def _ray() -> Any:

@@ -52,10 +52,9 @@ class Job:
         return streams(self.parameters.load(), self.topics, self.namespace)
 
     @property
-    def needs_gpu(self) -> bool:
-        """Whether the policy runs on one."""
-        parameters = self.parameters
-        return parameters.policy == "dreamzero" and parameters.device.startswith("cuda")
+    def gpus(self) -> int:
+        """On how many of them the policy runs."""
+        return self.parameters.device.count("cuda") if self.parameters.policy == "dreamzero" else 0
 
     def shown(self) -> dict[str, Any]:
         """All of it as JSON has it."""

@@ -22,6 +22,7 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import formats_in_words
+from dreamzero_ros.engine.running_session import OpenSession
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EXACT, Switches
 from dreamzero_ros.policy.base import Policy
@@ -36,6 +37,7 @@ class DreamZeroPolicy(Policy):
         embodiment: The robot.
         sampler: Settings of the denoising.
         speedups: What the engine does to be fast.
+        open_session: Opens the session, which `close` closes.
 
     Raises:
         ValueError: The engine does not fit the robot: other horizon, unknown tag, fields that differ.
@@ -44,13 +46,18 @@ class DreamZeroPolicy(Policy):
     uses_history = True
 
     def __init__(
-        self, engine: Engine, embodiment: Embodiment, sampler: SamplerConfig, speedups: Switches = EXACT
+        self,
+        engine: Engine,
+        embodiment: Embodiment,
+        sampler: SamplerConfig,
+        speedups: Switches = EXACT,
+        open_session: OpenSession = Session,
     ) -> None:
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
         self.doubts = tuple(range_doubts(embodiment, self._statistics))
-        self._session = Session(engine, sampler, switches=speedups)
+        self._session = open_session(engine, sampler, switches=speedups)
         self.name = (
             f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {self._session.speedups}"
             f"{_formats(engine)}"
@@ -123,6 +130,10 @@ class DreamZeroPolicy(Policy):
             return None
         video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0, 1:].cpu().numpy()
         return video
+
+    def close(self) -> None:
+        """Closes the session."""
+        self._session.close()
 
 
 def _formats(engine: Engine) -> str:

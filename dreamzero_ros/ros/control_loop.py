@@ -83,6 +83,7 @@ class ControlLoop:
                     parameters.moveit_group,
                     parameters.moveit_timeout_s,
                 )
+            settings = parameters.rollout(self.embodiment)
             policy, warm_latency_s = make_policy(parameters, self.embodiment, self._now_ns)
         except Exception:
             if validity is not None:
@@ -95,12 +96,7 @@ class ControlLoop:
         for doubt in policy.doubts:
             node.get_logger().warning(doubt)
         self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
-        self._rollout = Rollout(
-            self.embodiment,
-            self._buffer,
-            policy.uses_history,
-            parameters.rollout(self.embodiment),
-        )
+        self._rollout = Rollout(self.embodiment, self._buffer, policy.uses_history, settings)
         self._rollout.pacing.record(warm_latency_s)
         self._paths = self._paths_of(urdf) if urdf is not None else None
         self._last = LastCall()

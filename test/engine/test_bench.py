@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import sys
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from spawned import ranks_of
 
 from dreamzero_ros.engine.bench import Setting, add_arguments, ladder, measure, sampler
 from dreamzero_ros.engine.bench_report import print_table
+from dreamzero_ros.engine.parallel import RankError
 from dreamzero_ros.engine.switches import EAGER, FULL
 
 pytestmark = pytest.mark.cpu
@@ -83,6 +87,26 @@ def test_the_report_is_one_line_of_json_and_a_table(
     assert "tiny with random weights, float32, cpu" in table
     assert all(stage in table for stage in ("denoise", "video_encode", "chunk", "peak memory"))
     assert max(map(len, table.splitlines())) <= WIDTH
+
+
+def test_devices_share_a_session_and_the_table_says_how(capsys: pytest.CaptureFixture[str]) -> None:
+    report = measured("--device", "cpu,cpu", "--switches", "eager")
+    print_table(report)
+    assert "on 2 devices: guidance split" in capsys.readouterr().out
+    (rung,) = report["rungs"]
+    assert rung["computed_steps"] == 2 and rung["continue_s"]["chunk"]["median"] > 0
+    assert not ranks_of(os.getpid())
+
+
+def test_a_device_that_does_nothing_ends_the_bench_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(RankError, match=r"^rank 1 on cpu ended with code 1$"):
+        measured("--device", "cpu,cpu")
+
+
+def test_a_ladder_is_for_one_device() -> None:
+    with pytest.raises(ValueError, match="--ladder: expected one device, got cpu,cpu; measure --switches"):
+        measured("--device", "cpu,cpu", "--ladder")
 
 
 def test_a_ladder_tells_ratio_and_error_of_every_rung(

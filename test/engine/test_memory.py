@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from quiet import quiet_ranks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamzero_ros.engine.assembly import parts
@@ -48,7 +49,7 @@ def test_it_is_what_an_engine_and_a_session_take(dtype: torch.dtype, guided: boo
 def test_fewer_bits_are_counted(linear_format: LinearFormat) -> None:
     pytest.importorskip("torchao", reason="torchao is not installed: requirements/torchao.txt")
     engine = random_engine("tiny", "cpu", torch.bfloat16, linear_format=linear_format)
-    found = needed_memory(TINY, torch.bfloat16, True, linear_format)
+    found = needed_memory(TINY, torch.bfloat16, True, linear_format=linear_format)
     assert found.weights == sum(stored_bytes(p) for part in parts(engine) for p in part.parameters())
     assert found.weights < needed_memory(TINY, torch.bfloat16, True).weights
 
@@ -65,6 +66,17 @@ def test_float8_caches_are_counted() -> None:
     session = Session(engine, SamplerConfig(), switches=Switches(float8_cache=True))
     found = needed_memory(TINY, torch.float32, True, float8_cache=True)
     assert found.caches == session._branches.cache.nbytes + session._branches.context.storage.nbytes
+
+
+@pytest.mark.parametrize(("branches", "tokens"), [(2, 1), (1, 3), (2, 3)])
+def test_ranks_divide_the_caches_of_self_attention_not_the_weights(branches: int, tokens: int) -> None:
+    """What a rank stores is what its session has allocated."""
+    engine = random_engine("tiny", "cpu", torch.float32)
+    with Allocations() as made:
+        Session(engine, SamplerConfig(), ranks=quiet_ranks(branches, tokens))
+    found = needed_memory(TINY, torch.float32, guided=branches == 1, heads=3 // tokens)
+    assert found.caches == sum(sorted(made.sizes)[-2:])
+    assert found.weights == needed_memory(TINY, torch.float32, guided=True).weights
 
 
 def test_the_large_variant_is_foretold_without_taking_it() -> None:

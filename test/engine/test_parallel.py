@@ -7,39 +7,22 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
+from quiet import quiet_ranks
 
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.parallel import Group, Ranks, join
+from dreamzero_ros.engine.parallel import join
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EAGER, switches
 
 pytestmark = pytest.mark.cpu
 
 
-def group(size: int, rank: int = 0) -> Group:
-    """A group that says nothing to anybody."""
-    return Group(dist.ProcessGroup(rank, size), rank, size)
-
-
-def ranks(branches: int, tokens: int) -> Ranks:
-    everyone = group(branches * tokens)
-    return Ranks(
-        rank=0,
-        size=branches * tokens,
-        all=everyone,
-        idle=everyone,
-        branches=group(branches) if branches > 1 else None,
-        tokens=group(tokens) if tokens > 1 else None,
-    )
-
-
 def test_heads_that_cannot_be_shared_evenly(engine: Engine) -> None:
     with pytest.raises(
         ValueError, match=r"3 heads cannot be shared evenly by 2 ranks; .* divides the heads: 1, 3"
     ):
-        Session(engine, SamplerConfig(), ranks=ranks(1, 2))
+        Session(engine, SamplerConfig(), ranks=quiet_ranks(1, 2))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +34,7 @@ def test_heads_that_cannot_be_shared_evenly(engine: Engine) -> None:
 )
 def test_guidance_that_there_is_not_cannot_be_split(engine: Engine, sampler, chosen) -> None:
     with pytest.raises(ValueError, match="guidance cannot be split over ranks: the sampler has no negative"):
-        Session(engine, sampler, switches=chosen, ranks=ranks(2, 1))
+        Session(engine, sampler, switches=chosen, ranks=quiet_ranks(2, 1))
 
 
 @pytest.mark.parametrize(("size", "split_guidance"), [(1, False), (0, True), (3, True)])

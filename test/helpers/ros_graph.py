@@ -76,12 +76,17 @@ class Graph:
         """Tell in words how things stood when a wait was in vain."""
         self._process_ids: list[int] = []
 
-    def start(self, node: str, *arguments: str, name: str = "", **parameters: object) -> None:
-        """Starts a node of the package: ROS arguments such as a remapping as they are, parameters by name."""
+    def start(self, node: str, *arguments: str, name: str = "", **parameters: object) -> int:
+        """Starts a node of the package: ROS arguments such as a remapping as they are, parameters by name.
+
+        Returns:
+            Its process id.
+        """
         pairs = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_yaml(value)}")]
         module = f"dreamzero_ros.ros.{node}"
         process = self.processes.start(name or node, module, ["--ros-args", *pairs, *arguments])
         self._process_ids.append(process.pid)
+        return process.pid
 
     def log(self, name: str) -> str:
         """What a process has written so far."""

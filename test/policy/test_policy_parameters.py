@@ -8,12 +8,14 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from checkpoints import ALPHA, adapt, edit_json
+from spawned import gone, meetings, ranks_of
 
 from dreamzero_ros.embodiment.frame import make_example
 from dreamzero_ros.embodiment.load import load
@@ -126,3 +128,51 @@ def test_the_threshold_of_the_dynamic_rule_decides_how_much_is_skipped(
     parameters = dataclasses.replace(UNTRAINED, dit_steps="dynamic", similarity=similarity)
     policy, _ = make_policy(parameters, robot, lambda: 0)
     assert policy.infer(make_example(robot, np.random.default_rng(0), images=1)).computed_steps == computed
+
+
+@pytest.fixture
+def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where processes that share a policy meet."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_several_devices_answer_as_one_does_and_leave_nothing(meeting: Path) -> None:
+    robot = load("droid_franka")
+    rng = np.random.default_rng(1)
+    frames = [make_example(robot, rng, images) for images in (1, 4, 4)]
+    alone, _ = make_policy(UNTRAINED, robot, lambda: 0)
+    shared, warm_s = make_policy(dataclasses.replace(UNTRAINED, device="cpu,cpu"), robot, lambda: 0)
+    assert shared.name == f"{alone.name}; on 2 devices: guidance split" and warm_s > 0
+    pids = ranks_of(os.getpid())
+    assert len(pids) == 1
+    for frame in frames:
+        chunk, expected = shared.infer(frame), alone.infer(frame)
+        np.testing.assert_allclose(chunk.targets, expected.targets, atol=1e-5)
+        assert chunk.context_frames == expected.context_frames
+    assert shared.imagined().shape == alone.imagined().shape
+    shared.close()
+    assert all(map(gone, pids)) and not meetings(meeting)
+
+
+def test_a_robot_that_does_not_fit_leaves_no_rank_behind(meeting: Path) -> None:
+    robot = dataclasses.replace(load("droid_franka"), horizon=48)
+    with pytest.raises(ValueError, match="horizon: 24"):
+        make_policy(dataclasses.replace(UNTRAINED, device="cpu,cpu"), robot, lambda: 0)
+    assert not ranks_of(os.getpid()) and not meetings(meeting)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"device": "cuda:0,cuda:7"},
+            "parameter device: 'cuda:.', but torch sees .* CUDA devices; .* device:=cpu",
+        ),
+        ({"device": "gpu"}, "parameter device: expected cuda, cuda:1 or cpu, or several with commas"),
+        ({"device": "cpu,cpu", "guidance_scale": 1.0}, "parameter device: .* 3 heads cannot be divided by 2"),
+    ],
+)
+def test_devices_that_cannot_be_used(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        make_policy(dataclasses.replace(UNTRAINED, **changes), load("droid_franka"), lambda: 0)

@@ -27,6 +27,10 @@ CASES = {
     "foreign_checkpoint": (CPU | {"checkpoint": FOREIGN}, ("oxe_droid", "yam")),
     "unknown_robot": (TINY | {"embodiment": "droid_frank"}, ("droid_frank", "droid_franka")),
     "no_device": (TINY | {"device": "cuda"}, ("device", "cuda", "device:=cpu")),
+    "too_many_devices": (
+        TINY | {"device": "cpu,cpu,cpu,cpu"},
+        ("parameter device", "3 heads", "name 1 or 2"),
+    ),
 }
 """Name of the node: its parameters, and what the reason must say."""
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from dreamzero_ros.embodiment.metadata import range_doubts
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import CheckpointError, first
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.weights import inspect_checkpoint, meta_engine
 from dreamzero_ros.policy.dreamzero import statistics_for
-from dreamzero_ros.policy.policy_parameters import PolicyParameters
+from dreamzero_ros.policy.policy_parameters import PolicyParameters, inspect
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
 
 
@@ -58,11 +55,9 @@ def check_checkpoint(parameters: PolicyParameters, robot: Embodiment) -> tuple[E
 
 
 def _engine(parameters: PolicyParameters) -> tuple[Engine, Row]:
+    engine = inspect(parameters)
     if parameters.random_weights:
-        engine = meta_engine(parameters.random_weights)
         return engine, passed("checkpoint", f"{engine.config.name} with random weights: a trial, not skill")
-    base, alpha = parameters.base_checkpoint or None, parameters.lora_alpha or None
-    engine = inspect_checkpoint(parameters.checkpoint, getattr(torch, parameters.dtype), base, alpha)
     finding = f"{engine.source}: {engine.config.name}, every tensor is there with its shape"
     return engine, passed("checkpoint", finding)
 

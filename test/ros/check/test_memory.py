@@ -70,3 +70,25 @@ def test_a_cpu_is_for_the_tiny_model() -> None:
     parameters = PolicyParameters(device="cpu", dtype="float32")
     assert check_device(parameters, meta_engine("tiny"))[0].result is Result.PASS
     assert check_device(parameters, LARGE)[0].result is Result.WARN
+
+
+def test_several_gpus_divide_the_caches_and_are_judged_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {0: 70 * GB, 1: 40 * GB}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "a GPU")
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda index: (free[index], 80 * GB))
+    first, second = check_device(PolicyParameters(device="cuda:0,cuda:1"), LARGE)
+    assert (first.result, second.result) == (Result.PASS, Result.FAIL)
+    assert "45.8 GB of weights and 7.1 GB of caches" in first.finding
+    assert "cuda:1" in second.finding and "40.0 GB of 80.0 GB are free" in second.finding
+
+
+def test_devices_that_cannot_share_the_model_are_said() -> None:
+    (row,) = check_device(PolicyParameters(device="cpu,cpu,cpu"), LARGE)
+    assert row.result is Result.FAIL and "its 40 heads cannot be divided by 3" in row.finding
+    assert row.fix == "name 1 or 2 of them"
+
+
+def test_processes_on_a_cpu_need_main_memory_each() -> None:
+    parameters = PolicyParameters(device="cpu,cpu", dtype="float32")
+    assert "for each of 2 processes" in check_device(parameters, meta_engine("tiny"))[0].finding
