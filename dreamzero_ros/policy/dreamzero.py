@@ -78,17 +78,6 @@ class DreamZeroPolicy(Policy):
         self.reset()
         return seconds
 
-    def _rehearse(self, frame: Frame) -> None:
-        """Looks ahead to a frame, and learns how long that takes: as long as the fastest of some trials."""
-        first = {name: images[:IMAGES_AHEAD] for name, images in frame.images.items()}
-        trials_s = []
-        for _ in range(TRIALS):
-            timer = StageTimer(self._engine.device)
-            with timer.stage("ahead"):
-                self.look_ahead(first)
-            trials_s.append(timer.seconds()["ahead"])
-        self.foresight = Foresight(IMAGES_AHEAD, min(trials_s))
-
     def reset(self) -> None:
         """Forgets the window; the next frame has one image per camera."""
         self._session.reset()
@@ -142,6 +131,17 @@ class DreamZeroPolicy(Policy):
             return None
         video: NDArray[np.uint8] = self._session.decode(self._dreamed)[0, 1:].cpu().numpy()
         return video
+
+    def _rehearse(self, frame: Frame) -> None:
+        """Looks ahead to a frame, and learns how long that takes: as long as the fastest of some trials."""
+        first = {name: images[:IMAGES_AHEAD] for name, images in frame.images.items()}
+        trials_s = []
+        for _ in range(TRIALS):
+            timer = StageTimer(self._engine.device)
+            with timer.stage("ahead"):
+                self.look_ahead(first)
+            trials_s.append(timer.seconds()["ahead"])
+        self.foresight = Foresight(IMAGES_AHEAD, min(trials_s))
 
     def _canvas(self, images: Images) -> torch.Tensor:
         view = self._engine.config.view_height, self._engine.config.view_width

@@ -35,10 +35,10 @@ WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
 
 EARLY_STEPS = 3 / 8
-"""How much sooner than planned an image set may be captured to be the next [control steps]; stamps jitter.
+"""How much sooner than planned an image set may be captured to be looked at [control steps]; stamps jitter.
 
-Cameras at once, twice or four times the control rate have no stamp near that limit, so that it is known
-which set will be the next.
+Cameras in step, at one, two or four times the control rate, have no stamp near that limit: which set will be
+looked at is known before.
 """
 
 
@@ -95,7 +95,7 @@ class _Session:
     captured_ns: int = 0
     """Capture time of the last call [ns]."""
     foreseen: bool = False
-    """Images of the next call were given out before it."""
+    """The first images of the next call are given out already."""
     covered_until_ns: int = 0
     """When the last target that was sent is due [ns]; 0 before the first chunk, which cannot be late."""
 
@@ -314,10 +314,10 @@ class Rollout:
         return request
 
     def foresee(self, now_ns: int) -> Images | None:
-        """The first images of the next call, once, as soon as they are known and the policy is idle.
+        """The first images of the next call: once, as soon as they are known and the policy is idle.
 
-        None before that, where the policy does not look ahead, and where it could not end before the call is
-        due. In blocking mode nobody knows when the arm will rest.
+        None otherwise; also where the policy makes no use of them, where it would not be done with them when
+        the call is due, and in blocking mode, where nobody knows when the arm will rest.
         """
         foresight, session = self._foresight, self._session
         if foresight is None or not self._settings.look_ahead or self._settings.mode == "blocking":

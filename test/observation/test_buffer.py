@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from dreamzero_ros.embodiment.frame import Frame
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.buffer import JOINT_STATES, SLACK_S, Added, Missing, ObservationBuffer
+from dreamzero_ros.policy.rollout import EARLY_STEPS
 
 pytestmark = pytest.mark.cpu
 
@@ -233,7 +234,7 @@ def test_cameras_out_of_step():
     assert end_ns - frame.stamp_ns == pytest.approx(4 * STEP_NS, abs=MS)
 
 
-EARLY_NS = 25 * MS
+EARLY_NS = round(EARLY_STEPS * STEP_NS)
 """How much sooner than planned the next image set may be captured."""
 
 Foreseen = dict[str, np.ndarray]
