@@ -103,6 +103,19 @@ def test_nothing_is_foreseen_while_a_call_is_answered_or_the_next_one_begins_a_s
     assert foreseen_in(1) == 0
 
 
+def test_nothing_is_foreseen_for_a_session_that_will_not_go_on() -> None:
+    """Not even while the call that begins another one has to wait."""
+    bench = Bench(0.05)
+    bench.rollout.pacing.record(0.05)
+    bench.rollout.start("pick up the cup")
+    bench.run(0.2)
+    assert bench.commands and not bench.foreseen
+    bench.rollout.change_instruction("put it down")
+    bench.rollout.wait_for("a controller is missing")
+    bench.run(1)
+    assert len(bench.requests) == 1 and not bench.foreseen
+
+
 @settings(max_examples=15, deadline=None)
 @given(latency_s=st.sampled_from([0.05, 0.16, 0.5, 0.7]))
 def test_chunks_follow_one_another_without_a_gap(latency_s: float) -> None:
