@@ -73,7 +73,10 @@ class PolicyWorker:
         self._tasks.put(request)
 
     def look_ahead(self, images: Images) -> None:
-        """Queues the first images of the next request; nothing is delivered but an error."""
+        """Queues the first images of the next request, which does not wait for them to be looked at.
+
+        Nothing is delivered but an error.
+        """
         self._tasks.put(images)
 
     def close(self) -> None:
@@ -87,7 +90,7 @@ class PolicyWorker:
         while (task := self._tasks.get()) is not None:
             if isinstance(task, Request):
                 self._answer(task)
-            else:
+            elif self._tasks.empty():
                 self._foresee(task)
 
     def _answer(self, request: Request) -> None:
