@@ -23,6 +23,7 @@ from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig, va
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
 from dreamzero_ros.engine.linear_format import FORMATS, LinearFormat
+from dreamzero_ros.engine.lookahead import IMAGES_AHEAD
 from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
 from dreamzero_ros.engine.running_session import OpenSession, RunningSession
 from dreamzero_ros.engine.session import Session, guidance_scale
@@ -41,9 +42,6 @@ NEGATIVE_PROMPT = (
     "Vibrant colors, overexposed, static, blurry details, text, subtitles, style, artwork, painting, still"
 )
 """Texts with as many bytes as the usual ones have tokens: models without a vocabulary count bytes."""
-
-AHEAD_IMAGES = 2
-"""Of the four images of a call, those that are there early enough to be encoded before it."""
 
 
 @dataclass(frozen=True)
@@ -290,7 +288,7 @@ def _call(timed: Timed, engine: Engine, seed: int) -> Call:
     images, state = random_inputs(engine.config, IMAGES_PER_CALL if goes_on else 1, seed)
     stored = session.context_frames if goes_on else 0
     if timed.setting.ahead and goes_on:
-        session.look_ahead(images[:, :AHEAD_IMAGES])
+        session.look_ahead(images[:, :IMAGES_AHEAD])
     start = time.perf_counter()
     result = session.step(images, state, PROMPT)
     actions = result.actions.cpu()

@@ -11,6 +11,9 @@ from torch import Tensor
 from dreamzero_ros.engine.pixels import stretch_images
 from dreamzero_ros.engine.vae import VideoStream
 
+IMAGES_AHEAD = 2
+"""Of the four images of a call: they make all of its latents but the last, and a third would add none."""
+
 
 class LookAhead:
     """The first images of a call to come, encoded.
@@ -42,15 +45,18 @@ class LookAhead:
         self._latents: list[Tensor] = []
         self._push(self._stretched(torch.cat([images, missing], dim=1))[:, :known])
 
-    def finish(self, images: Tensor) -> Tensor | None:
-        """Encode the rest of a call's images to all its latents; None where they do not begin as foreseen.
+    def begins(self, images: Tensor) -> bool:
+        """Whether all images of the call, (B, T, H, W, 3) uint8, begin as foreseen."""
+        return images.shape[1] == self._group and torch.equal(
+            images[:, : self._images.shape[1]], self._images
+        )
+
+    def finish(self, images: Tensor) -> Tensor:
+        """Encode the rest of a call's images, which begin as foreseen, to all its latents.
 
         Args:
             images: All images of the call, (B, T, H, W, 3) uint8.
         """
-        count = self._images.shape[1]
-        if images.shape[1] != self._group or not torch.equal(images[:, :count], self._images):
-            return None
         self._push(self._stretched(images))
         return torch.cat(self._latents, dim=2)
 

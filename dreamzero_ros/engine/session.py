@@ -115,7 +115,8 @@ class StepResult:
     context_frames: int
     """Latent frames in the cache after the step."""
     latency_s: Mapping[str, float]
-    """Time by stage [s]: text, image, video_encode, prefill, denoise; a fused prefill belongs to denoise."""
+    """Time by stage [s]: text, image, video_encode, prefill, denoise; a fused prefill belongs to denoise, and
+    where the first images had been encoded ahead there is video_rest in place of video_encode."""
 
 
 def guidance_scale(sampler: SamplerConfig, switches: Switches) -> float:
@@ -244,16 +245,12 @@ class Session:
         timer = StageTimer(self._engine.device)
         with timer.stage("text"):
             changed = self._read(prompt)
-        full = self._next_frame >= self._engine.config.transformer.window_frames
-        begins = self._next_frame == 0 or changed or images.shape[1] == 1 or full
-        ahead, self._ahead = self._ahead, None
+        begins = self._at_start or changed or images.shape[1] == 1
         if begins:
             with timer.stage("image"):
                 observed = self._begin_window(images)
         elif latents is None:
-            stretched = self._stretched(images)
-            with timer.stage("video_encode"):
-                observed = self._encode(images, stretched, ahead)
+            observed = self._encode(images, timer)
         else:
             observed = latents.to(self._engine.device, self._engine.dtype)
         first = max(0, self._next_frame - self._engine.config.transformer.num_frame_per_block)
@@ -284,6 +281,7 @@ class Session:
         """Encode the first images of the next step as soon as they are there.
 
         Whatever the next step is given stays right: where its images begin otherwise, all are encoded then.
+        Where it will begin a new window nothing is done.
 
         Args:
             images: Canvases, oldest first, (B, T, H, W, 3) uint8, fewer than a step has.
@@ -295,6 +293,8 @@ class Session:
         most = config.vae.temporal_factor
         if images.shape[1] >= most:
             raise ValueError(f"images: expected 1 to {most - 1} to look ahead, got {images.shape[1]}")
+        if self._at_start:
+            return
         self._ahead = LookAhead(
             self._engine.stream_video(),
             self._to_video,
@@ -333,6 +333,11 @@ class Session:
             raise ValueError(
                 f"state: expected {states}, got {tuple(state.shape)}; normalise and pad it first"
             )
+
+    @property
+    def _at_start(self) -> bool:
+        """Whether the next step begins a window whatever it is given."""
+        return not 0 < self._next_frame < self._engine.config.transformer.window_frames
 
     def _draw_noise(self) -> Noise:
         """Draw each tensor from its own generator with the same seed, as the reference release does."""
@@ -376,10 +381,15 @@ class Session:
         config = self._engine.config
         return stretch_images(images, config.transformer.num_frame_per_block, config.vae.temporal_factor)
 
-    def _encode(self, images: Tensor, stretched: Tensor, ahead: LookAhead | None) -> Tensor:
-        """Encode the images of a call, of which some may have been foreseen."""
-        latents = ahead.finish(images) if ahead else None
-        return self._engine.encode_video(self._to_video(stretched)) if latents is None else latents
+    def _encode(self, images: Tensor, timer: StageTimer) -> Tensor:
+        """Encode the images of a call, of which the first may have been encoded ahead."""
+        stretched = self._stretched(images)
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead.begins(images):
+            with timer.stage("video_rest"):
+                return ahead.finish(images)
+        with timer.stage("video_encode"):
+            return self._engine.encode_video(self._to_video(stretched))
 
     def _begin_window(self, images: Tensor) -> Tensor:
         """Empty the caches, take in the first image of a window and return its latent (B, C, 1, h, w)."""

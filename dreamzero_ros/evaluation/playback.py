@@ -41,7 +41,7 @@ from dreamzero_ros.observation.intake import Intake
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.policy.rollout import WATCH_PERIOD_S, Request, Rollout, State
-from dreamzero_ros.policy.worker import Dream
+from dreamzero_ros.policy.worker import Dream, not_ahead
 
 NS_PER_S = 1_000_000_000
 
@@ -187,7 +187,7 @@ class _Playback:
         parameters = settings.parameters
         rollout = dataclasses.replace(parameters.rollout(embodiment), tracking_tolerance=np.inf)
         self._buffer = ObservationBuffer(embodiment, rollout.max_observation_age_s)
-        self._rollout = Rollout(embodiment, self._buffer, policy.uses_history, rollout)
+        self._rollout = Rollout(embodiment, self._buffer, policy.uses_history, rollout, policy.foresight)
         self._rollout.pacing.record(settings.first_latency_s)
         self._intake = Intake(self._buffer, self._rollout.notes)
         self._dt_ns = round(embodiment.dt_s * NS_PER_S)
@@ -298,6 +298,8 @@ class _Playback:
             request = self._rollout.request(now_ns)
             if request is not None:
                 self._ask(request, now_ns)
+            else:
+                self._look_ahead(now_ns)
         self.dreams.look(now_ns)
 
     def _follow(self, trajectory: Trajectory | None) -> None:
@@ -337,6 +339,15 @@ class _Playback:
             dream = Dream(chunk, video)
         self._free_ns = max(now_ns, self._free_ns) + round(latency_s * NS_PER_S)
         self._answers.append(_Answer(self._free_ns, asked, chunk, dream, error))
+
+    def _look_ahead(self, now_ns: int) -> None:
+        images = self._rollout.foresee(now_ns)
+        if images is None:
+            return
+        try:
+            self._policy.look_ahead(images)
+        except Exception as error:  # the next answer tells whether it matters
+            self._remarks.setdefault("policy", not_ahead(error))
 
     def _deliver(self, answer: _Answer, now_ns: int) -> None:
         chunk, serial = answer.chunk, answer.asked.request.serial

@@ -18,6 +18,7 @@ restarts.
 
 from __future__ import annotations
 
+import math
 import threading
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
@@ -36,6 +37,9 @@ JOINT_STATES = "joint_states"
 
 SLACK_S = 1.0
 """How much longer than the image offsets reach back everything is kept, for streams that lag behind [s]."""
+
+ROUNDING = 1e-6
+"""Share of a period by which stamps to come are uncertain, for being whole nanoseconds."""
 
 _NS = 1_000_000_000
 
@@ -114,6 +118,35 @@ class _Stream(Generic[_Item]):
         around = [index for index in (after - 1, after) if 0 <= index < len(self.stamps)]
         return min(around, key=lambda index: abs(self.stamps[index] - time_ns))
 
+    def rhythm(self) -> _Rhythm:
+        """How the stamps have come so far; there must be two. A gap counts as the items that it lacks."""
+        steps_ns = np.diff(self.stamps)
+        periods = np.rint(steps_ns / np.median(steps_ns)).sum()
+        return _Rhythm(self.stamps[-1], float(steps_ns.sum() / periods))
+
+
+@dataclass(frozen=True)
+class _Rhythm:
+    """The stamps of a stream that goes on as it did."""
+
+    newest_ns: int
+    period_ns: float
+
+    def first_from(self, time_ns: int) -> int:
+        """The first one at a time or later."""
+        return self._stamp(math.ceil((time_ns - self.newest_ns) / self.period_ns - ROUNDING))
+
+    def last_until(self, time_ns: int) -> int:
+        """The last one at a time or before."""
+        return self._stamp(math.floor((time_ns - self.newest_ns) / self.period_ns + ROUNDING))
+
+    def settled(self, time_ns: int) -> bool:
+        """Whether no stamp that is still to come will be nearer to a time than one that is there."""
+        return time_ns <= self.newest_ns + self.period_ns / 2
+
+    def _stamp(self, number: int) -> int:
+        return self.newest_ns + round(number * self.period_ns)
+
 
 class ObservationBuffer:
     """Collects what the robot sees; threads may add and ask at the same time.
@@ -184,6 +217,21 @@ class ObservationBuffer:
             picked = self._pick(images, now_ns)
         return picked if isinstance(picked, Missing) else None
 
+    def foresee(self, images: int, from_ns: int) -> dict[str, NDArray[np.uint8]] | None:
+        """The first images of a frame to come, if the cameras go on as they did.
+
+        Args:
+            images: How many, fewer than the image offsets.
+            from_ns: The frame is the first one with `t_k` at this time or later [ns].
+
+        Returns:
+            By camera name: (images, H, W, 3) RGB, oldest first. None where one is missing, or one that is
+            still to come will be nearer to its time.
+        """
+        with self._lock:
+            chosen = self._foreseen(self._offsets_ns[:images], from_ns)
+        return None if chosen is None else {name: np.stack(items) for name, items in chosen.items()}
+
     def images_at(self, time_ns: int) -> dict[str, NDArray[np.uint8]] | Missing:
         """By camera name: (1, H, W, 3) RGB, the image nearest to a time [ns], or which is too far away."""
         found = {}
@@ -191,7 +239,7 @@ class ObservationBuffer:
             for name, stream in self._cameras.items():
                 if not stream.stamps:
                     return Missing(name, f"camera {name}: no image yet")
-                indices = self._choose(name, stream, time_ns, 1)
+                indices = self._choose(name, stream, time_ns, [0])
                 if isinstance(indices, Missing):
                     return indices
                 found[name] = stream.items[indices[0]][None]
@@ -240,7 +288,7 @@ class ObservationBuffer:
         chosen: dict[str, list[NDArray[np.uint8]]] = {}
         stamps: dict[str, NDArray[np.int64]] = {}
         for name, stream in self._cameras.items():
-            indices = self._choose(name, stream, stamp_ns, images)
+            indices = self._choose(name, stream, stamp_ns, self._offsets_ns[-images:])
             if isinstance(indices, Missing):
                 return indices
             chosen[name] = [stream.items[index] for index in indices]
@@ -249,6 +297,20 @@ class ObservationBuffer:
         if isinstance(positions, Missing):
             return positions
         return _Picked(stamp_ns=stamp_ns, images=chosen, image_stamps_ns=stamps, positions=positions)
+
+    def _foreseen(self, offsets_ns: Sequence[int], from_ns: int) -> dict[str, list[NDArray[np.uint8]]] | None:
+        if any(len(stream.stamps) < 2 for stream in self._cameras.values()):
+            return None
+        rhythms = {name: stream.rhythm() for name, stream in self._cameras.items()}
+        complete_ns = max(rhythm.first_from(from_ns) for rhythm in rhythms.values())
+        stamp_ns = min(rhythm.last_until(complete_ns) for rhythm in rhythms.values())
+        chosen = {}
+        for name, stream in self._cameras.items():
+            indices = self._choose(name, stream, stamp_ns, offsets_ns)
+            if isinstance(indices, Missing) or not rhythms[name].settled(stamp_ns + offsets_ns[-1]):
+                return None
+            chosen[name] = [stream.items[index] for index in indices]
+        return chosen
 
     def _stale(
         self, name: str, stream: _Stream[NDArray[np.uint8]] | _Stream[NDArray[np.float64]], now_ns: int
@@ -270,12 +332,12 @@ class ObservationBuffer:
         return None
 
     def _choose(
-        self, name: str, stream: _Stream[NDArray[np.uint8]], stamp_ns: int, images: int
+        self, name: str, stream: _Stream[NDArray[np.uint8]], stamp_ns: int, offsets_ns: Sequence[int]
     ) -> list[int] | Missing:
         """One index for each wanted offset, oldest first."""
         tolerance_s = self._embodiment.image_tolerance_s
         indices = []
-        for offset_ns in self._offsets_ns[-images:]:
+        for offset_ns in offsets_ns:
             index = stream.nearest(stamp_ns + offset_ns)
             distance_ns = abs(stream.stamps[index] - stamp_ns - offset_ns)
             if distance_ns > tolerance_s * _NS:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from statistics import median
 
 import numpy as np
 import torch
@@ -22,11 +23,16 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import formats_in_words
+from dreamzero_ros.engine.lookahead import IMAGES_AHEAD
 from dreamzero_ros.engine.running_session import OpenSession
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EXACT, Switches
-from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.engine.timing import StageTimer
+from dreamzero_ros.policy.base import Foresight, Images, Policy
 from dreamzero_ros.policy.canvas import canvas_of
+
+TRIALS = 5
+"""Times that the policy looks ahead for practice; the first takes long, and on a busy machine another may."""
 
 
 class DreamZeroPolicy(Policy):
@@ -67,14 +73,19 @@ class DreamZeroPolicy(Policy):
     def warm_up(self) -> float:
         """Runs a window of calls on random frames; returns the duration of the last one [s].
 
-        Every shape of a call has been seen after it.
+        Every shape of a call has been seen after it, with images encoded ahead and without, and `foresight`
+        is known.
         """
         rng = np.random.default_rng(0)
         seconds = 0.0
-        for call in range(self._engine.config.transformer.max_chunk_size):
+        last = self._engine.config.transformer.max_chunk_size - 1
+        for call in range(last + 1):
             images = 1 if call == 0 else len(self._embodiment.image_offsets_steps)
+            frame = make_example(self._embodiment, rng, images)
+            if call == 1 < last and images == self._engine.config.vae.temporal_factor:
+                self._rehearse(frame)
             begin = time.perf_counter()
-            self.infer(make_example(self._embodiment, rng, images))
+            self.infer(frame)
             seconds = time.perf_counter() - begin
         self.reset()
         return seconds
@@ -117,9 +128,11 @@ class DreamZeroPolicy(Policy):
         size = config.transformer.max_state_dim
         state = normalise_state(self._embodiment, self._statistics, frame.positions, size)
         text = prompt(self._embodiment.tag, frame.instruction)
-        view = config.view_height, config.view_width
-        canvas = canvas_of(self._embodiment, frame.images, view, self._engine.device)
-        return canvas, torch.from_numpy(state).float(), text
+        return self._canvas(frame.images), torch.from_numpy(state).float(), text
+
+    def look_ahead(self, images: Images) -> None:
+        """Encodes the images, unless the next call begins a window."""
+        self._session.look_ahead(self._canvas(images)[None])
 
     def imagined(self) -> NDArray[np.uint8] | None:
         """(T, H, W, 3) RGB: the images dreamed for the time of the last chunk, equally spaced.
@@ -134,6 +147,21 @@ class DreamZeroPolicy(Policy):
     def close(self) -> None:
         """Closes the session."""
         self._session.close()
+
+    def _rehearse(self, frame: Frame) -> None:
+        """Looks ahead to a frame, some times, and learns how long that takes."""
+        first = {name: images[:IMAGES_AHEAD] for name, images in frame.images.items()}
+        trials_s = []
+        for _ in range(TRIALS):
+            timer = StageTimer(self._engine.device)
+            with timer.stage("ahead"):
+                self.look_ahead(first)
+            trials_s.append(timer.seconds()["ahead"])
+        self.foresight = Foresight(IMAGES_AHEAD, median(trials_s))
+
+    def _canvas(self, images: Images) -> torch.Tensor:
+        view = self._engine.config.view_height, self._engine.config.view_width
+        return canvas_of(self._embodiment, images, view, self._engine.device)
 
 
 def _formats(engine: Engine) -> str:

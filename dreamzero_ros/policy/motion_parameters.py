@@ -33,6 +33,12 @@ class MotionParameters:
     margin_steps: int = setting(
         2, "Control steps that pacing keeps free beyond it.", lowest=0, highest=48, live=True
     )
+    look_ahead: bool = setting(
+        True,
+        "Asynchronous: images of the next call are encoded before it, while the policy is idle; the answers "
+        "are the same, and sooner there.",
+        live=True,
+    )
     max_observation_age_s: float = setting(
         0.3,
         "The arm is stopped when the newest image of a camera or joint state is older [s].",
@@ -121,6 +127,7 @@ class MotionParameters:
             dry_run=self.dry_run,
             latency_quantile=self.latency_quantile,
             margin_steps=self.margin_steps,
+            look_ahead=self.look_ahead,
             max_observation_age_s=self.max_observation_age_s,
             tracking_tolerance=arm_tolerance(embodiment, self.max_tracking_error),
             idle_motion=self.idle_motion,

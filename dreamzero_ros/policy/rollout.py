@@ -22,6 +22,7 @@ from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.plan import Plan
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import Missing, ObservationBuffer
+from dreamzero_ros.policy.base import Foresight, Images
 from dreamzero_ros.policy.counters import Counters
 from dreamzero_ros.policy.execution import Execution
 from dreamzero_ros.policy.idle import IdleMonitor
@@ -32,6 +33,13 @@ NS_PER_S = 1_000_000_000
 
 WATCH_PERIOD_S = 0.02
 """Longest time between two looks at the running motion [s]; images and answers are looked at as they come."""
+
+EARLY_STEPS = 3 / 8
+"""How much sooner than planned an image set may be captured to be looked at [control steps]; stamps jitter.
+
+Cameras in step, at one, two or four times the control rate, have no stamp near that limit: which set will be
+looked at is known before.
+"""
 
 
 class State(Enum):
@@ -86,6 +94,8 @@ class _Session:
     """The next call begins a session."""
     captured_ns: int = 0
     """Capture time of the last call [ns]."""
+    foreseen: bool = False
+    """The first images of the next call are given out already."""
     covered_until_ns: int = 0
     """When the last target that was sent is due [ns]; 0 before the first chunk, which cannot be late."""
 
@@ -98,6 +108,7 @@ class Rollout:
         buffer: Filled by the caller with images and joint states.
         uses_history: As `Policy.uses_history`.
         settings: See there.
+        foresight: As `Policy.foresight`.
     """
 
     def __init__(
@@ -106,6 +117,7 @@ class Rollout:
         buffer: ObservationBuffer,
         uses_history: bool,
         settings: RolloutSettings = RolloutSettings(),
+        foresight: Foresight | None = None,
     ) -> None:
         self.state = State.IDLE
         self.reason = "no run: send a goal to the run action"
@@ -119,6 +131,7 @@ class Rollout:
         self._embodiment = embodiment
         self._buffer = buffer
         self._images = len(embodiment.image_offsets_steps) if uses_history else 1
+        self._foresight = foresight
         self._execution = Execution(embodiment, settings)
         self._idle = IdleMonitor()
         self._locks: dict[str, str] = {}
@@ -300,6 +313,23 @@ class Rollout:
         self._note_capture(frame.stamp_ns)
         return request
 
+    def foresee(self, now_ns: int) -> Images | None:
+        """The first images of the next call: once, as soon as they are known and the policy is idle.
+
+        None otherwise; also where the policy makes no use of them, where it would not be done with them when
+        the call is due, and in blocking mode, where nobody knows when the arm will rest.
+        """
+        foresight, session = self._foresight, self._session
+        if foresight is None or not self._settings.look_ahead or self._settings.mode == "blocking":
+            return None
+        if session.fresh or session.foreseen or self._pending is not None:
+            return None
+        if now_ns + round(foresight.takes_s * NS_PER_S) > self._due_ns:
+            return None
+        images = self._buffer.foresee(foresight.images, self._due_ns)
+        session.foreseen = images is not None
+        return images
+
     def accept(self, serial: int, chunk: ActionChunk, now_ns: int) -> Command | None:
         """Takes an answer of the policy; returns the command, None when the answer is no longer wanted.
 
@@ -405,8 +435,7 @@ class Rollout:
             return True
         if self._settings.mode == "blocking":
             return self._execution.rests(now_ns) and newest_ns >= self._session.covered_until_ns
-        wanted_ns = self._session.captured_ns + self.pacing.interval_ns
-        return newest_ns >= wanted_ns - self._step_ns // 2
+        return newest_ns >= self._due_ns
 
     def _explain(self, missing: Missing) -> str:
         note = self.notes.get(missing.stream)
@@ -425,7 +454,7 @@ class Rollout:
             self.counters.capture_steps = steps
             self.counters.overlap_steps = max(0, -self._embodiment.image_offsets_steps[0] - steps)
         self._session.captured_ns = stamp_ns
-        self._session.fresh = False
+        self._session.fresh = self._session.foreseen = False
 
     def _to_execute(self, chunk: ActionChunk, now_ns: int) -> ActionChunk:
         """In blocking mode the arm rested since the capture: the targets count from the splice on."""
@@ -443,6 +472,11 @@ class Rollout:
         newest = self._buffer.newest_positions()
         assert newest is not None, "a chunk answers a frame, and a frame has joint states"
         return newest[0], command_positions(self._embodiment, newest[1])
+
+    @property
+    def _due_ns(self) -> int:
+        """The first image set from then on is looked at next, unless blocking [ns]."""
+        return self._session.captured_ns + self.pacing.interval_ns - round(EARLY_STEPS * self._step_ns)
 
     @property
     def _step_ns(self) -> int:

@@ -27,6 +27,8 @@ class RolloutSettings:
     """Share of the measured latencies that pacing covers."""
     margin_steps: int = 2
     """Control steps that pacing keeps free beyond it."""
+    look_ahead: bool = True
+    """The policy is shown the first images of the next call before it is due."""
     max_observation_age_s: float = 0.3
     """The arm is stopped when a stream is older [s]."""
     tracking_tolerance: float | NDArray[np.float64] = np.inf

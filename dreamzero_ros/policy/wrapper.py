@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.frame import ActionChunk, Frame
-from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.base import Images, Policy
 
 
 class PolicyWrapper(Policy):
@@ -22,6 +22,7 @@ class PolicyWrapper(Policy):
         self.name = f"{policy.name}, {note}"
         self.doubts = policy.doubts
         self.uses_history = policy.uses_history
+        self.foresight = policy.foresight
         self._policy = policy
 
     def reset(self) -> None:
@@ -31,6 +32,10 @@ class PolicyWrapper(Policy):
     def infer(self, frame: Frame) -> ActionChunk:
         """As the policy."""
         return self._policy.infer(frame)
+
+    def look_ahead(self, images: Images) -> None:
+        """As the policy."""
+        self._policy.look_ahead(images)
 
     def imagined(self) -> NDArray[np.uint8] | None:
         """As the policy."""

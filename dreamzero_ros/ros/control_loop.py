@@ -20,7 +20,7 @@ from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
 from dreamzero_ros.policy.rollout import WATCH_PERIOD_S, Rollout, State
 from dreamzero_ros.policy.stages import stages
 from dreamzero_ros.policy.validated import ValidatedPolicy
-from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker
+from dreamzero_ros.policy.worker import Answer, Dream, PolicyWorker, not_ahead
 from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.command_bridge import CommandBridge
 from dreamzero_ros.ros.goal_watch import GoalWatch
@@ -96,7 +96,9 @@ class ControlLoop:
         for doubt in policy.doubts:
             node.get_logger().warning(doubt)
         self._buffer = ObservationBuffer(self.embodiment, parameters.max_observation_age_s)
-        self._rollout = Rollout(self.embodiment, self._buffer, policy.uses_history, settings)
+        self._rollout = Rollout(
+            self.embodiment, self._buffer, policy.uses_history, settings, policy.foresight
+        )
         self._rollout.pacing.record(warm_latency_s)
         self._paths = self._paths_of(urdf) if urdf is not None else None
         self._last = LastCall()
@@ -106,7 +108,7 @@ class ControlLoop:
         self._chunks = node.create_publisher(Chunk, "~/chunk", qos.REPORT)
         self._observed = node.create_publisher(Image, "~/observed/image", qos.REPORT)
         self._imagined = node.create_publisher(Image, "~/imagined/image", qos.REPORT)
-        self._delivered: queue.SimpleQueue[Answer | Dream] = queue.SimpleQueue()
+        self._delivered: queue.SimpleQueue[Answer | Dream | Exception] = queue.SimpleQueue()
         self._wake = node.create_guard_condition(self.advance)
         self._worker = PolicyWorker(
             policy, self._deliver, lambda: self._imagined.get_subscription_count() > 0
@@ -219,7 +221,7 @@ class ControlLoop:
         return status
 
     def advance(self) -> None:
-        """Takes what was delivered, looks after the motion, and asks the policy when it is time."""
+        """Takes what was delivered, looks after the motion, and asks the policy or shows it what comes."""
         while not self._delivered.empty():
             self._take(self._delivered.get())
             self._say_state()
@@ -235,6 +237,8 @@ class ControlLoop:
         if request is not None:
             self._asked_age_s = request.age_s
             self._worker.ask(request)
+        elif (images := self._rollout.foresee(now_ns)) is not None:
+            self._worker.look_ahead(images)
 
     def _say_state(self) -> None:
         if self._rollout.state is not self._said:
@@ -243,13 +247,15 @@ class ControlLoop:
 
     # Answers of the policy
 
-    def _deliver(self, item: Answer | Dream) -> None:
+    def _deliver(self, item: Answer | Dream | Exception) -> None:
         """Called from the thread of the policy."""
         self._delivered.put(item)
         self._wake.trigger()
 
-    def _take(self, item: Answer | Dream) -> None:
-        if isinstance(item, Dream):
+    def _take(self, item: Answer | Dream | Exception) -> None:
+        if isinstance(item, Exception):
+            self._node.get_logger().warning(not_ahead(item), throttle_duration_sec=1.0)
+        elif isinstance(item, Dream):
             if item.chunk.stamp_ns == self._executed_ns:  # else nobody will act on it
                 for message in dream_messages(item):
                     self._imagined.publish(message)

@@ -186,7 +186,7 @@ def _watch(
 
 COLUMNS = {
     "capture": ("capture",),
-    "see": ("prepare", "text", "image", "video_encode"),
+    "see": ("prepare", "text", "image", "video_encode", "video_rest"),
     "denoise": ("prefill", "denoise"),
     "command": ("command",),
 }

@@ -422,11 +422,15 @@ def test_images_encoded_ahead_change_nothing(foreseen):
     )
     for number, (images, state) in enumerate(calls):
         others = calls[3][0] if number == 2 else images
+        encoded.clear()
         ahead.look_ahead(others[:, :foreseen])
+        assert bool(encoded) == (number not in (0, 4)), "nothing is done ahead of a new window"
         encoded.clear()
         result = ahead.step(images, state, INSTRUCTION)
         expected_encodes = {0: 9, 2: 3, 4: 9}.get(number, 1 if foreseen > 1 else 2)
         assert len(encoded) == expected_encodes
+        assert ("video_rest" in result.latency_s) == (number in (1, 3))
+        assert ("video_encode" in result.latency_s) == (number == 2)
         torch.testing.assert_close(result.actions, plain.step(images, state, INSTRUCTION).actions)
     handle.remove()
     with pytest.raises(ValueError, match="images: expected 1 to 3 to look ahead, got 4"):

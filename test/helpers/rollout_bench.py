@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,29 +14,52 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
-from dreamzero_ros.policy.rollout import Command, Request, Rollout
+from dreamzero_ros.policy.base import Foresight, Images
+from dreamzero_ros.policy.rollout import Command, Request, Rollout, State
 from dreamzero_ros.policy.settings import RolloutSettings
 
 ROBOT = load("droid_franka")
 MS = 1_000_000
 SECOND = 1000 * MS
 START = 1_000 * SECOND
-PICTURE = np.zeros((180, 320, 3), np.uint8)
+FORESIGHT = Foresight(images=2, takes_s=0.1)
 HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.state_joints])
 
 
+@dataclass(frozen=True)
+class Foreseen:
+    """Images that were given out ahead of a call."""
+
+    at_ns: int
+    requests: int
+    """That had been made by then; so the number of the call to come."""
+    commands: int
+    """That had come of them."""
+    state: State
+    images: Images
+
+
 class Bench:
-    """Feeds a rollout with images at 15 Hz and joint states at 100 Hz, and answers it after a latency."""
+    """Feeds a rollout with images at 15 Hz and joint states at 100 Hz, and answers it after a latency.
+
+    The images of the cameras differ, and change all the time.
+    """
 
     def __init__(
-        self, latency_s: float = 0.3, seen_s: float = 2.0, robot: Embodiment = ROBOT, **options: object
+        self,
+        latency_s: float = 0.3,
+        seen_s: float = 2.0,
+        robot: Embodiment = ROBOT,
+        foresight: Foresight | None = FORESIGHT,
+        **options: object,
     ) -> None:
         self.robot = robot
         self.buffer = ObservationBuffer(robot, max_age_s=0.3)
-        self.rollout = Rollout(self.robot, self.buffer, True, RolloutSettings(**options))
+        self.rollout = Rollout(self.robot, self.buffer, True, RolloutSettings(**options), foresight)
         self.latency_s = latency_s
         self.answer: Callable[[Request], ActionChunk] = self.drift
         self.requests: list[Request] = []
+        self.foreseen: list[Foreseen] = []
         self.commands: list[Command] = []
         self.stops: list[Trajectory] = []
         self.executing: Trajectory | None = None
@@ -66,13 +90,20 @@ class Bench:
             if elapsed_ms % 10 == 0:
                 self.buffer.add_joint_state(self.now_ns, self.positions())
             if elapsed_ms % 65 == 0:
-                for camera in self.cameras:
-                    self.buffer.add_image(camera, self.now_ns, PICTURE)
+                for number, camera in enumerate(self.cameras):
+                    colour = np.uint8((elapsed_ms // 65 + 7 * number) % 251)
+                    self.buffer.add_image(camera, self.now_ns, np.full((180, 320, 3), colour))
             self.keep(self.rollout.watch(self.now_ns))
             request = self.rollout.request(self.now_ns)
             if request is not None:
                 self.requests.append(request)
                 self.due_ns = self.now_ns + round(self.latency_s * SECOND)
+            images = self.rollout.foresee(self.now_ns)
+            if images is not None:
+                state = self.rollout.state
+                self.foreseen.append(
+                    Foreseen(self.now_ns, len(self.requests), len(self.commands), state, images)
+                )
             if self.requests and self.now_ns == self.due_ns:
                 self.deliver()
 

@@ -7,6 +7,7 @@ import dataclasses
 import threading
 import weakref
 from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from dreamzero_ros.embodiment.frame import Frame
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.buffer import JOINT_STATES, SLACK_S, Added, Missing, ObservationBuffer
+from dreamzero_ros.policy.rollout import EARLY_STEPS
 
 pytestmark = pytest.mark.cpu
 
@@ -230,6 +232,105 @@ def test_cameras_out_of_step():
     frame = filled(lagging).frame(4, "wave", newest(lagging))
     assert isinstance(frame, Frame)
     assert end_ns - frame.stamp_ns == pytest.approx(4 * STEP_NS, abs=MS)
+
+
+EARLY_NS = round(EARLY_STEPS * STEP_NS)
+"""How much sooner than planned the next image set may be captured."""
+
+Foreseen = dict[str, np.ndarray]
+
+
+def regular(name: str, rate_hz: float, phase_ns: int, duration_s: float) -> list[Event]:
+    count = round(duration_s * rate_hz)
+    return [(name, START_NS + phase_ns + round(i * 1e9 / rate_hz)) for i in range(count)]
+
+
+def joint_states(duration_s: float) -> list[Event]:
+    return [(JOINT_STATES, START_NS + i * 10 * MS) for i in range(round(duration_s * 100))]
+
+
+def foresee_calls(
+    arrivals: list[list[Event]], interval_ns: int, images: int = 2
+) -> list[tuple[Foreseen, Frame]]:
+    """What was foreseen of every call and the frame that it then got, on events that come together in lists.
+
+    A call looks at the first frame that is there when an interval has passed since the last one.
+    """
+    buffer, found = ObservationBuffer(ROBOT, 100.0), []
+    due_ns, foreseen = START_NS + 2 * SPAN_NS // 3, None
+    for events in arrivals:
+        for event in events:
+            add(buffer, event)
+        newest_ns = buffer.newest_set_ns()
+        if newest_ns is None:
+            continue
+        if newest_ns >= due_ns:
+            frame = buffer.frame(4, "wave", newest_ns)
+            if isinstance(frame, Frame):
+                found.append((foreseen, frame))
+            due_ns, foreseen = newest_ns + interval_ns - EARLY_NS, None
+        elif foreseen is None:
+            foreseen = buffer.foresee(images, due_ns)
+    return found[1:]
+
+
+def is_right(foreseen: Foreseen | None, frame: Frame) -> bool:
+    return foreseen is not None and all(
+        np.array_equal(images, frame.images[name][: len(images)]) for name, images in foreseen.items()
+    )
+
+
+cameras_in_any_rhythm = st.tuples(
+    *(st.tuples(st.sampled_from([15, 20, 30, 60]), st.integers(0, 66)) for _ in CAMERAS)
+)
+
+
+@settings(deadline=None, max_examples=50)
+@given(cameras_in_any_rhythm, st.integers(8, 24), st.sampled_from([1, 2]))
+def test_the_first_images_of_a_frame_are_known_as_soon_as_they_are_there(rhythms, interval_steps, images):
+    """Whatever the rates of the cameras are, and the times at which they begin."""
+    events = joint_states(8)
+    for name, (rate_hz, phase_ms) in zip(CAMERAS, rhythms, strict=True):
+        events += regular(name, rate_hz, phase_ms * MS, 8)
+    events.sort(key=lambda event: event[1])
+    together = [list(group) for _, group in groupby(events, key=lambda event: event[1])]
+    calls = foresee_calls(together, interval_steps * STEP_NS, images)
+    assert len(calls) >= 2
+    for foreseen, frame in calls:
+        assert foreseen is not None and foreseen.keys() == frame.images.keys()
+        assert all(len(chosen) == images for chosen in foreseen.values())
+        assert is_right(foreseen, frame)
+
+
+@pytest.mark.parametrize("rate_hz", [15, 30, 60])
+def test_cameras_in_step_that_jitter_and_lose_images_are_nearly_always_foreseen_rightly(rate_hz, figures):
+    """Two minutes: stamps up to a millisecond off, images on their way for some, two in a thousand lost."""
+    rng = np.random.default_rng(rate_hz)
+    events = joint_states(120)
+    arrivals_ns = [stamp for _, stamp in events]
+    for name in CAMERAS:
+        sent = [event for event in regular(name, rate_hz, MS, 120) if rng.random() > 0.002]
+        stamps = [stamp + int(rng.integers(-MS, MS)) for _, stamp in sent]
+        events += [(name, stamp) for stamp in stamps]
+        on_their_way_ns = rng.exponential(5 * MS, len(stamps)).astype(np.int64)
+        arrivals_ns += np.maximum.accumulate(stamps + on_their_way_ns).tolist()
+    order = np.argsort(arrivals_ns, kind="stable")
+    calls = foresee_calls([[events[i]] for i in order], 16 * STEP_NS)
+    share = np.mean([is_right(foreseen, frame) for foreseen, frame in calls])
+    figures(f"calls of which the first images were foreseen, cameras at {rate_hz} Hz [share]", share)
+    assert len(calls) > 100 and share > 0.95
+
+
+def test_nothing_is_foreseen_before_it_is_known():
+    events = [event for event in steady() if event[0] != JOINT_STATES]
+    newest_ns = newest(events)
+    assert filled(events).foresee(2, newest_ns + 17 * STEP_NS - EARLY_NS) is None, "not there yet"
+    assert filled(events).foresee(2, newest_ns + 16 * STEP_NS - EARLY_NS) is not None
+    assert filled(events[:3]).foresee(1, newest_ns) is None, "one image has no rhythm"
+    assert filled([event for event in events if event[0] != CAMERAS[1]]).foresee(1, newest_ns) is None
+    gap = range(newest_ns - 10 * STEP_NS, newest_ns - 5 * STEP_NS)
+    others = [event for event in events if event[0] != CAMERAS[1] or event[1] not in gap]
+    assert filled(others).foresee(2, newest_ns + 16 * STEP_NS - EARLY_NS) is None, "the first one is missing"
 
 
 def test_a_small_step_back_is_a_late_arrival():

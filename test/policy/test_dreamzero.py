@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from dreamzero_ros.embodiment.frame import make_example
+from dreamzero_ros.embodiment.frame import Frame, make_example
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import random_engine
+from dreamzero_ros.policy.base import Images
+from dreamzero_ros.policy.delayed import DelayedPolicy
 from dreamzero_ros.policy.dreamzero import DreamZeroPolicy
 
 pytestmark = pytest.mark.cpu
@@ -79,6 +81,71 @@ def test_the_dream_covers_the_time_of_the_chunk(policy: DreamZeroPolicy) -> None
         policy.infer(make_example(ROBOT, rng, images))
         video = policy.imagined()
         assert video.shape == (8, 96, 160, 3) and video.dtype == np.uint8
+
+
+def first_images(frame: Frame) -> Images:
+    return {name: images[:2] for name, images in frame.images.items()}
+
+
+def test_what_it_was_shown_ahead_changes_when_it_answers_not_what(engine) -> None:
+    """Be it what the call then brings or not; nothing is encoded ahead of a new window."""
+    plain, ahead = (DreamZeroPolicy(engine, ROBOT, SamplerConfig(dit_steps=5)) for _ in range(2))
+    rng = np.random.default_rng(5)
+    frames = [make_example(ROBOT, rng, images) for images in (1, 4, 4, 4, 4)]
+    shown = [frames[0], frames[1], frames[3], frames[3], frames[4]]
+    encoding = []
+    for frame, other in zip(frames, shown, strict=True):
+        ahead.look_ahead(first_images(other))
+        chunk = ahead.infer(frame)
+        np.testing.assert_allclose(chunk.targets, plain.infer(frame).targets, atol=1e-6, rtol=0)
+        encoding += [stage for stage in chunk.latency_s if stage in ("image", "video_encode", "video_rest")]
+    assert encoding == ["image", "video_rest", "video_encode", "video_rest", "image"]
+
+
+def test_a_reset_forgets_what_was_shown_ahead(policy: DreamZeroPolicy) -> None:
+    rng = np.random.default_rng(6)
+    first, later = make_example(ROBOT, rng), make_example(ROBOT, rng, 4)
+    policy.infer(first)
+    policy.look_ahead(first_images(later))
+    policy.reset()
+    policy.infer(first)
+    assert "video_encode" in policy.infer(later).latency_s
+
+
+def test_warm_up_has_seen_every_shape_of_calls_with_and_without_images_ahead(engine) -> None:
+    policy = DreamZeroPolicy(engine, ROBOT, SamplerConfig(dit_steps=5))
+    seen: list[tuple[torch.Size, ...]] = []
+    handles = [
+        part.register_forward_pre_hook(lambda _, given: seen.append(tuple(each.shape for each in given)))
+        for part in (engine.vae.model.encoder, engine.vae.model.quant_conv)
+    ]
+    policy.warm_up()
+    warm = set(seen)
+    seen.clear()
+    rng = np.random.default_rng(7)
+    for images, shown in ((1, False), (4, True), (4, False), (4, True)):
+        frame = make_example(ROBOT, rng, images)
+        if shown:
+            policy.look_ahead(first_images(frame))
+        policy.infer(frame)
+    for handle in handles:
+        handle.remove()
+    assert seen and set(seen) == warm
+
+
+@pytest.mark.parametrize("offsets", [(-23, -16, -8, 0), (0,), (-16, -12, -8, -4, 0)])
+def test_warm_up_learns_how_long_looking_ahead_takes(engine, offsets: tuple[int, ...]) -> None:
+    """The engine does it for calls of four images alone."""
+    robot = dataclasses.replace(ROBOT, image_offsets_steps=offsets)
+    policy = DreamZeroPolicy(engine, robot, SamplerConfig(dit_steps=5))
+    assert policy.foresight is None
+    seconds = policy.warm_up()
+    if len(offsets) == 4:
+        assert policy.foresight is not None and policy.foresight.images == 2
+        assert 0 < policy.foresight.takes_s < seconds
+        assert DelayedPolicy(policy, 0.1, lambda: 0).foresight == policy.foresight
+    else:
+        assert policy.foresight is None
 
 
 def test_a_chunk_of_other_length_is_refused(engine) -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rollout_bench import HOME, MS, ROBOT, Bench
+from rollout_bench import FORESIGHT, HOME, MS, ROBOT, SECOND, Bench
 
 from dreamzero_ros.embodiment.frame import ActionChunk
 from dreamzero_ros.motion.trajectory import Trajectory
+from dreamzero_ros.policy.base import Foresight
 from dreamzero_ros.policy.rollout import Request, State
 
 pytestmark = pytest.mark.cpu
@@ -32,6 +33,87 @@ def test_one_image_set_begins_a_session_and_four_continue_it() -> None:
     counts = [len(request.frame.images["wrist_image_left"]) for request in bench.requests]
     assert counts[0] == 1 and set(counts[1:]) == {4}
     assert [request.new_session for request in bench.requests] == [True] + [False] * (len(counts) - 1)
+
+
+@pytest.mark.parametrize("latency_s", [0.05, 0.16, 0.5])
+def test_the_first_images_of_every_call_that_continues_are_foreseen_once(latency_s: float) -> None:
+    """While the policy is idle, and early enough to be done with them before the call."""
+    bench = Bench(latency_s)
+    bench.rollout.pacing.record(latency_s)
+    bench.rollout.start("pick up the cup")
+    bench.run(10)
+    calls = range(1, len(bench.requests))
+    assert len(calls) >= 5
+    assert [foreseen.requests for foreseen in bench.foreseen][: len(calls)] == list(calls)
+    for foreseen, call in zip(bench.foreseen, calls, strict=False):
+        assert foreseen.commands == foreseen.requests, "every call made so far was answered"
+        assert foreseen.state in (State.FOLLOWING, State.HOLDING)
+        frame = bench.requests[call].frame
+        assert foreseen.at_ns + FORESIGHT.takes_s * SECOND < frame.stamp_ns
+        assert foreseen.images.keys() == frame.images.keys()
+        for name, images in foreseen.images.items():
+            np.testing.assert_array_equal(images, frame.images[name][: FORESIGHT.images])
+
+
+@pytest.mark.parametrize(
+    ("latency_s", "options"),
+    [
+        (0.3, {"foresight": None}),
+        (0.3, {"look_ahead": False}),
+        (0.3, {"mode": "blocking"}),
+        (0.3, {"foresight": Foresight(images=2, takes_s=3.0)}),
+        (0.7, {}),
+    ],
+    ids=["policy_looks_at_nothing", "switched_off", "blocking", "takes_too_long", "policy_is_never_idle"],
+)
+def test_nothing_is_foreseen_where_it_is_of_no_use(latency_s: float, options: dict[str, object]) -> None:
+    bench = Bench(latency_s, **options)
+    bench.rollout.pacing.record(latency_s)
+    bench.rollout.start("pick up the cup")
+    bench.run(8)
+    assert len(bench.requests) >= 3 and not bench.foreseen
+
+
+def test_nothing_is_foreseen_while_a_call_is_answered_or_the_next_one_begins_a_session() -> None:
+    """Neither at the start, nor after another instruction, in a pause, in a hold, and after the run."""
+    bench = Bench(0.3)
+    bench.rollout.pacing.record(0.3)
+
+    def foreseen_in(seconds: float) -> int:
+        before = len(bench.foreseen)
+        bench.run(seconds)
+        return len(bench.foreseen) - before
+
+    def begin_a_session() -> None:
+        assert foreseen_in(0.25) == 0, "the first call is not answered yet"
+        assert foreseen_in(0.5) == 1
+        assert bench.requests[-1].new_session
+
+    bench.rollout.start("pick up the cup")
+    begin_a_session()
+    bench.rollout.change_instruction("put it down")
+    begin_a_session()
+    bench.keep(bench.rollout.pause(bench.now_ns))
+    assert foreseen_in(2) == 0
+    bench.rollout.resume()
+    begin_a_session()
+    bench.cameras.clear()
+    assert foreseen_in(2) == 0 and bench.rollout.state is State.HOLDING
+    bench.keep(bench.rollout.end(bench.now_ns, "canceled"))
+    assert foreseen_in(1) == 0
+
+
+def test_nothing_is_foreseen_for_a_session_that_will_not_go_on() -> None:
+    """Not even while the call that begins another one has to wait."""
+    bench = Bench(0.05)
+    bench.rollout.pacing.record(0.05)
+    bench.rollout.start("pick up the cup")
+    bench.run(0.2)
+    assert bench.commands and not bench.foreseen
+    bench.rollout.change_instruction("put it down")
+    bench.rollout.wait_for("a controller is missing")
+    bench.run(1)
+    assert len(bench.requests) == 1 and not bench.foreseen
 
 
 @settings(max_examples=15, deadline=None)
