@@ -20,7 +20,8 @@ from dreamzero_ros.evaluation.recorded import RecordedPolicy
 from dreamzero_ros.evaluation.reference import Reference
 from dreamzero_ros.evaluation.spans import Span, Split
 from dreamzero_ros.evaluation.streams import Stream, streams
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 
 EPISODES = "episodes"
 """Folder of the finished episodes, each named by its id."""

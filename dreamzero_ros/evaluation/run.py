@@ -23,7 +23,7 @@ from dreamzero_ros.evaluation.plan import Planned
 from dreamzero_ros.evaluation.predictions import write_predictions
 from dreamzero_ros.evaluation.report.write import write_report
 from dreamzero_ros.evaluation.summary import summarise, write_summary
-from dreamzero_ros.policy.policy_parameters import share_cores
+from dreamzero_ros.policy.factory import share_cores
 
 Progress = Callable[[float], None]
 """Called with seconds of bag that were played since the last call."""

@@ -16,7 +16,8 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.observation.buffer import ObservationBuffer
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.policy.rollout import WATCH_PERIOD_S, Rollout, State
 from dreamzero_ros.policy.stages import stages
 from dreamzero_ros.policy.validated import ValidatedPolicy

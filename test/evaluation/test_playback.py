@@ -27,7 +27,8 @@ from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.motion.timeline import due_times_ns
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.policy.base import Policy
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.policy.stand_ins import HoldPolicy
 
 pytestmark = pytest.mark.cpu

@@ -29,7 +29,8 @@ from dreamzero_ros.evaluation.playback import PlaybackSettings, play
 from dreamzero_ros.evaluation.spans import Split, spans
 from dreamzero_ros.evaluation.streams import streams
 from dreamzero_ros.motion.timeline import due_times_ns
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.policy.wrapper import PolicyWrapper
 from dreamzero_ros.ros.messages import time_message, trajectory_of
 from dreamzero_ros.ros.qos import CLOCK, REPORT

@@ -13,8 +13,9 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.observation.buffer import Missing, ObservationBuffer
 from dreamzero_ros.policy.base import Policy
+from dreamzero_ros.policy.factory import make_policy
 from dreamzero_ros.policy.pacing import Pacing
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, skipped, warned
 from dreamzero_ros.ros.check.samples import NS_PER_S
 

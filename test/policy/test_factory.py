@@ -22,7 +22,8 @@ from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import random_engine, save_checkpoint
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 
 pytestmark = pytest.mark.cpu
 
@@ -83,7 +84,8 @@ def test_without_a_compiler_compiled_blocks_are_refused_in_words(tmp_path: Path)
     """In a process of its own, as what was compiled once is kept."""
     program = """
 from dreamzero_ros.embodiment.load import load
-from dreamzero_ros.policy.policy_parameters import PolicyParameters, make_policy
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
 make_policy(
     PolicyParameters(random_weights="tiny", device="cpu", dtype="float32", speedups="compile"),
     load("droid_franka"),
@@ -114,7 +116,7 @@ def test_one_step_is_for_checkpoints_trained_for_it(monkeypatch: pytest.MonkeyPa
 
     engine = random_engine("tiny", "cpu", torch.float32)
     trained = dataclasses.replace(engine, sampler=SamplerConfig(video_final_noise=0.8))
-    monkeypatch.setattr("dreamzero_ros.policy.policy_parameters.random_engine", lambda *_, **__: trained)
+    monkeypatch.setattr("dreamzero_ros.policy.factory.random_engine", lambda *_, **__: trained)
     policy, _ = make_policy(one, robot, lambda: 0)
     np.testing.assert_allclose(policy.infer(frame).targets, forced.infer(frame).targets)
 
