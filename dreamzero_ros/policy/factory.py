@@ -118,8 +118,10 @@ def sharing_of(parameters: PolicyParameters, engine: Engine) -> Sharing:
     Raises:
         ValueError: They cannot, or the sampler does not fit; says what to set.
     """
-    devices = _devices(parameters)
-    guided = guidance_scale(_sampler(parameters, engine), _speedups(parameters.speedups)) != 1
+    devices, speedups = _devices(parameters), _speedups(parameters.speedups)
+    if len(devices) > 1 and speedups.graphs:
+        raise ValueError("parameter speedups: graphs are for one device; leave them out, or name one device")
+    guided = guidance_scale(_sampler(parameters, engine), speedups) != 1
     try:
         return share_work(devices, guided, engine.config.transformer.num_heads)
     except ValueError as error:

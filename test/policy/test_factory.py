@@ -149,9 +149,12 @@ def test_several_devices_answer_as_one_does_and_leave_nothing(meeting: Path) -> 
     pids = ranks_of(os.getpid())
     assert len(pids) == 1
     for frame in frames:
+        if frame is frames[-1]:
+            shared.look_ahead({camera: images[:2] for camera, images in frame.images.items()})
         chunk, expected = shared.infer(frame), alone.infer(frame)
         np.testing.assert_allclose(chunk.targets, expected.targets, atol=1e-5)
         assert chunk.context_frames == expected.context_frames
+    assert "video_rest" in chunk.latency_s, "what was looked at ahead was used"
     assert shared.imagined().shape == alone.imagined().shape
     shared.close()
     assert all(map(gone, pids)) and not meetings(meeting)
@@ -170,6 +173,10 @@ def test_a_robot_that_does_not_fit_leaves_no_rank_behind(meeting: Path) -> None:
         (
             {"device": "cuda:0,cuda:7"},
             "parameter device: 'cuda:.', but torch sees .* CUDA devices; .* device:=cpu",
+        ),
+        (
+            {"device": "cpu,cpu", "speedups": "exact,graphs"},
+            "parameter speedups: graphs are for one device; leave",
         ),
         ({"device": "gpu"}, "parameter device: expected cuda, cuda:1 or cpu, or several with commas"),
         ({"device": "cpu,cpu", "guidance_scale": 1.0}, "parameter device: .* 3 heads cannot be divided by 2"),
