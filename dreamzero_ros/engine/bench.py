@@ -97,46 +97,56 @@ def measure(options: argparse.Namespace) -> dict[str, object]:
     torch.manual_seed(0)
     if options.threads:
         torch.set_num_threads(options.threads)
-    told = {
-        name: getattr(options, name) for name in ("variant", "dtype", "steps", "switches", "linear_format")
-    }
     sharing, chosen = _sharing(options), sampler(options.steps)
     device = sharing.devices[0]
-    rungs = (
-        ladder(device, options.linear_format)
-        if options.ladder
-        else [Setting("", parse_switches(options.switches), options.ahead, options.linear_format)]
-    )
-    with ExitStack() as stack:
-        open_session: OpenSession = Session
-        if len(sharing.devices) > 1:
-            others = RankProcesses(sharing, make_work, told, patience_s(parse_switches(options.switches)))
-            stack.callback(others.close)
-            open_session = others.open_session
-        engines = {
-            name: make_work(str(device), **{**told, "linear_format": name}).engine
-            for name in dict.fromkeys(rung.linear_format for rung in rungs)
-        }
-        timed = run(engines, chosen, rungs, options.calls, options.warm_up, open_session)
-    engine = engines[rungs[0].linear_format]
-    peak = measured_peak_flops(engine.device, engine.dtype)
-    if engine.device.type == "cuda":
-        peak *= len(sharing.devices)
+    timed, peaks = _run_all(options, sharing)
+    config = variant(options.variant)
+    gpus = len(sharing.devices) if device.type == "cuda" else 1
     truth = timed[0] if timed[0].setting.switches == EAGER else None
     return {
         "variant": options.variant,
-        "device": _device_name(engine.device),
+        "device": _device_name(device),
         "devices": len(sharing.devices),
         "sharing": sharing.in_words(),
         "dtype": options.dtype,
         "linear_format": options.linear_format,
         "steps": options.steps,
         "calls": options.calls,
-        "peak_tflops": round(peak / 1e12, 3),
-        "rungs": [rung_report(engine.config, chosen, _as_rung(one, truth), peak) for one in timed],
-        "memory_of": "device" if engine.device.type == "cuda" else "process",
+        "peak_tflops": {name: round(peak / 1e12, 3) for name, peak in peaks.items()},
+        "rungs": [
+            rung_report(config, chosen, _as_rung(one, truth), gpus * peaks[one.setting.linear_format])
+            for one in timed
+        ],
+        "memory_of": "device" if device.type == "cuda" else "process",
         "meta": meta,
     }
+
+
+def _run_all(options: argparse.Namespace, sharing: Sharing) -> tuple[list[Timed], dict[LinearFormat, float]]:
+    """Measure every rung, and the peak of one device in every linear format [operations per second]."""
+    told = {
+        name: getattr(options, name) for name in ("variant", "dtype", "steps", "switches", "linear_format")
+    }
+    device = sharing.devices[0]
+    rungs = [Setting("", parse_switches(options.switches), options.ahead, options.linear_format)]
+    if options.ladder:
+        rungs = ladder(device, options.linear_format)
+    timed: list[Timed] = []
+    peaks: dict[LinearFormat, float] = {}
+    with ExitStack() as stack:
+        open_session: OpenSession = Session
+        if len(sharing.devices) > 1:
+            others = RankProcesses(sharing, make_work, told, patience_s(parse_switches(options.switches)))
+            stack.callback(others.close)
+            open_session = others.open_session
+        for linear_format in dict.fromkeys(rung.linear_format for rung in rungs):
+            work = make_work(str(device), **{**told, "linear_format": linear_format})
+            group = [rung for rung in rungs if rung.linear_format == linear_format]
+            timed += run(work.engine, work.sampler, group, options.calls, options.warm_up, open_session)
+            peaks[linear_format] = measured_peak_flops(device, work.engine.dtype, linear_format)
+            del work  # before there is another one
+            gc.collect()
+    return timed, peaks
 
 
 def make_work(
@@ -148,7 +158,7 @@ def make_work(
 
 
 def run(
-    engines: Mapping[LinearFormat, Engine],
+    engine: Engine,
     chosen: SamplerConfig,
     rungs: Sequence[Setting],
     calls: int,
@@ -158,23 +168,19 @@ def run(
     """Answer the same calls with every choice of switches.
 
     Args:
-        engines: The weights, by the linear formats of the rungs.
+        engine: The weights.
         chosen: The sampler.
         rungs: What is measured.
         calls: Measured chunks of each.
         warm_up: Windows that are not counted.
         open_session: Opens each session.
     """
-    engine = next(iter(engines.values()))
     window = engine.config.transformer.max_chunk_size
     turns = [range(first, min(first + window, calls)) for first in range(0, calls, window)]
     done: list[Timed] = []
     together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
     for group in together:
-        timed = [
-            Timed(rung, open_session(engines[rung.linear_format], chosen, switches=rung.switches))
-            for rung in group
-        ]
+        timed = [Timed(rung, open_session(engine, chosen, switches=rung.switches)) for rung in group]
         _clear_peak(engine.device)
         for one in timed:
             for _ in range(warm_up * window):

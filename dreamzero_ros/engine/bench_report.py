@@ -86,7 +86,8 @@ def print_table(report: Mapping[str, Any]) -> None:
     else:
         _print_ladder(rungs)
     meta = report["meta"]
-    print(f"measured peak of matrix products: {report['peak_tflops']:g} TFLOP/s")
+    peaks = ", ".join(f"{peak:g} TFLOP/s {name}" for name, peak in report["peak_tflops"].items())
+    print(f"measured peak of matrix products: {peaks}")
     print(f"{meta['variant']} on the meta device: {meta['seconds']} s, process at {meta['process_mb']} MB")
 
 

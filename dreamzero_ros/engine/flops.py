@@ -10,8 +10,10 @@ from __future__ import annotations
 import time
 
 import torch
+from torch.nn import functional as F
 
 from dreamzero_ros.engine.config import PATCH, ModelConfig
+from dreamzero_ros.engine.linear_format import LinearFormat, converter
 
 PEAK_SIZE = {"cuda": 8192, "cpu": 1536}
 """Side of the matrices by which the peak is measured."""
@@ -59,15 +61,27 @@ def chunk_flops(
     return branches * write + passes * pass_flops(config, stored_frames + observed, 0, dreams=True)
 
 
-def measured_peak_flops(device: torch.device, dtype: torch.dtype) -> float:
-    """Operations per second of a large product of square matrices on this device, measured now."""
+def measured_peak_flops(
+    device: torch.device, dtype: torch.dtype, linear_format: LinearFormat = "native"
+) -> float:
+    """Operations per second of a large product of square matrices on this device, measured now.
+
+    Args:
+        device: Where they are multiplied.
+        dtype: Their type.
+        linear_format: What one of them was converted to, and the other is as far as the format demands.
+
+    Raises:
+        ValueError: If the device cannot do it.
+    """
     side = PEAK_SIZE[device.type]
     left, right = torch.randn(2, side, side, device=device).to(dtype).unbind()
+    right = converter(linear_format, device, dtype)(right)
     best_s = float("inf")
     for _ in range(PEAK_ROUNDS):
         _wait(device)
         begin = time.perf_counter()
-        torch.matmul(left, right)
+        F.linear(left, right)
         _wait(device)
         best_s = min(best_s, time.perf_counter() - begin)
     return 2 * side**3 / best_s

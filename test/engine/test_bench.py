@@ -115,7 +115,7 @@ def test_a_ladder_tells_ratio_and_error_of_every_rung(
     short = [rung for rung in ladder(torch.device("cpu")) if not rung.switches.compile]
     short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
     short.append(Setting("+ float8_cache", replace(short[-1].switches, float8_cache=True)))
-    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda _: short)
+    monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda *_: short)
     report = measured("--ladder")
     assert [rung["name"] for rung in report["rungs"]] == [rung.name for rung in short]
     assert report["rungs"][0]["action_error"] == 0

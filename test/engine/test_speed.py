@@ -39,7 +39,7 @@ def test_a_chunk_takes_less_than_without_speed_ups_at_equal_actions(
 ) -> None:
     engine = random_engine("bench", "cpu", torch.float32)
     rungs = [Setting("eager", EAGER), Setting("full", FULL, ahead=True)]
-    eager, full = run({"native": engine}, sampler("8"), rungs, CALLS, warm_up=1)
+    eager, full = run(engine, sampler("8"), rungs, CALLS, warm_up=1)
     for ours, truth in zip(full.calls, eager.calls, strict=True):
         torch.testing.assert_close(ours.actions, truth.actions, atol=1e-5, rtol=1e-5)
     ratio = chunk_s(eager) / chunk_s(full)
