@@ -76,6 +76,25 @@ class Graphs:
         return self._recordings[key].replay(given)
 
 
+def make_graphs(device: torch.device, ranks: int, record: Recorder | None = None) -> Graphs:
+    """Return what records and replays the calls of a session.
+
+    Args:
+        device: Where they run.
+        ranks: Number of processes that share the session.
+        record: How they are recorded; by default as CUDA graphs.
+
+    Raises:
+        ValueError: If they cannot be recorded there.
+    """
+    if ranks > 1:
+        raise ValueError(
+            f"speed-up graphs: never tried with several ranks, and there are {ranks}; leave graphs out of "
+            "the speed-ups"
+        )
+    return Graphs(record or cuda_recorder(device))
+
+
 class Recording:
     """One kind of call, recorded.
 

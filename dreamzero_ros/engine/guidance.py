@@ -17,7 +17,7 @@ from torch import Tensor
 from dreamzero_ros.engine.attention_kernels import AttentionKernels, pick_kernels
 from dreamzero_ros.engine.cache import ContextCache, KVCache
 from dreamzero_ros.engine.config import ModelConfig
-from dreamzero_ros.engine.graphs import Flows, Graphs, Kind, Recorder, cuda_recorder
+from dreamzero_ros.engine.graphs import Flows, Kind, Recorder, make_graphs
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.parallel import Ranks
 from dreamzero_ros.engine.switches import Switches
@@ -58,6 +58,7 @@ class Branches:
         recorder: Recorder | None = None,
     ) -> None:
         self._own = _own_branches(scale != 1, ranks)
+        self._graphs = make_graphs(device, ranks.size if ranks else 1, recorder) if switches.graphs else None
         self._transformer = transformer
         self._sizes = config.transformer
         self._tokens_per_frame = config.tokens_per_frame
@@ -77,14 +78,6 @@ class Branches:
         self._shared_times: dict[tuple[int, ...], Times] = {}
         self.kernels = self._pick_kernels(heads) if switches.pick_attention else None
         """Of attention, where they were chosen."""
-        self._graphs: Graphs | None = None
-        if switches.graphs:
-            if ranks:
-                raise ValueError(
-                    f"speed-up graphs: never tried with several ranks, and there are {ranks.size}; leave "
-                    "graphs out of the speed-ups"
-                )
-            self._graphs = Graphs(recorder or cuda_recorder(device))
 
     def computes(self, branch: int) -> bool:
         """Whether this process computes a branch."""
@@ -204,11 +197,11 @@ class Branches:
         """
 
         def compute(
-            x: Tensor, y: Tensor, action: Tensor | None, state: Tensor | None, *times: Tensor
+            x: Tensor, y: Tensor, action: Tensor | None, state: Tensor | None, *told: Tensor
         ) -> Flows:
             flows: Flows = self._transformer(
                 x,
-                Times(*times),
+                Times(*told),
                 self.context,
                 self.cache,
                 start,

@@ -239,9 +239,8 @@ class Session:
             ValueError: If the shape or dtype of an input, or the number of images, is wrong.
         """
         self.check(images, state)
-        state = state.to(
-            self._engine.device, self._engine.dtype
-        )  # before work is queued that it would wait for
+        # Uploaded before work is queued, for which the copy would wait.
+        state = state.to(self._engine.device, self._engine.dtype)
         timer = StageTimer(self._engine.device)
         with timer.stage("text"):
             changed = self._read(prompt)
