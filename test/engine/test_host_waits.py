@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Within a call the host never waits for the device, but where the dynamic rule decides.
+"""Within a call the host never waits for the device, but where the dynamic rule or images ahead decide.
 
 What makes it wait on a GPU shows on a CPU, too: operators that bring a value to the host, and tensors made
 of the host's values, whose copy to the device waits for all that is queued there.
@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.lookahead import IMAGES_AHEAD
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import EAGER, EXACT, Switches
 from dreamzero_ros.engine.weights import random_engine
@@ -59,3 +60,13 @@ def test_the_host_waits_only_to_decide_about_steps(engine: Engine, switches: Swi
         decisions = sum(len(result.similarities) for result in rollout.results)
         assert waits.names == ["_local_scalar_dense"] * decisions
         assert (decisions > 0) == (steps == "dynamic")
+
+
+def test_images_that_were_encoded_ahead_are_compared_once(engine: Engine) -> None:
+    session = Session(engine, SamplerConfig(dit_steps=8), switches=EXACT)
+    first, second, *_ = inputs(engine.config)
+    roll(session, [first])
+    with Waits() as waits:
+        session.look_ahead(second[0][:, :IMAGES_AHEAD])
+        roll(session, [second])
+    assert waits.names == ["equal"]
