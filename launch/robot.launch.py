@@ -53,6 +53,10 @@ OVERRIDES = {
     "random_weights": "Instead of a checkpoint: tiny, bench, wan22_5b or wan21_14b, untrained, for trials.",
     "device": "Torch device of the model: cuda, cuda:1 or cpu; several with commas share it: cuda:0,cuda:1.",
     "dtype": "Number format of the model: bfloat16 on GPUs, float32 on CPUs.",
+    "linear_format": "Of the model's large layers: native, fp8, nvfp4 or fp8_weights, for smaller GPUs.",
+    "offload_text_encoder": "true: the text encoder rests in main memory, for smaller GPUs.",
+    "dit_steps": "Denoising steps of 16 that run the transformer: 5 to 8, 16, dynamic, or 1 alone.",
+    "speedups": "What the engine does to be fast: exact, full, eager, or names with commas.",
     "speed_scale": "Speed at which chunks are executed, 1.0 as the model was trained; less for first runs.",
     "command_output": "How controllers are commanded: topic, or action for FollowJointTrajectory goals.",
 }
@@ -61,6 +65,7 @@ OVERRIDES = {
 TYPES = {
     "embodiment_parameters": list[str],
     "dry_run": bool,
+    "offload_text_encoder": bool,
     "use_sim_time": bool,
     "autostart": bool,
     "speed_scale": float,
