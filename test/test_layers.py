@@ -33,6 +33,8 @@ THIRD_PARTY = {
     "observation": {"numpy", "cv2"},
     "engine": {
         "torch",
+        "torchao",
+        "accelerate",
         "safetensors",
         "diffusers",
         "transformers",

@@ -27,7 +27,7 @@ from dreamzero_ros.engine.lookahead import IMAGES_AHEAD
 from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
 from dreamzero_ros.engine.running_session import OpenSession, RunningSession
 from dreamzero_ros.engine.session import Session, guidance_scale
-from dreamzero_ros.engine.sharing import Sharing, parse_devices, share_work
+from dreamzero_ros.engine.sharing import Sharing, parse_devices, require_present, share_work
 from dreamzero_ros.engine.stepcache import STEP_MASKS
 from dreamzero_ros.engine.switches import EAGER, FULL, NAMES, PRESETS, Switches, parse_switches, switches
 from dreamzero_ros.engine.weights import meta_engine, random_engine
@@ -261,6 +261,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _sharing(options: argparse.Namespace) -> Sharing:
     devices = parse_devices(options.device)
+    require_present(devices)
     if options.ladder and len(devices) > 1:
         raise ValueError(
             f"--ladder: expected one device, got {options.device}; measure --switches one by one"

@@ -91,3 +91,17 @@ def parse_devices(text: str) -> tuple[torch.device, ...]:
     if kinds == {"cuda"} and len({device.index or 0 for device in devices}) < len(devices):
         raise ValueError(f"expected every GPU once, such as cuda:0,cuda:1, got {text!r}")
     return devices
+
+
+def require_present(devices: tuple[torch.device, ...]) -> None:
+    """Make sure that torch sees the devices.
+
+    Raises:
+        ValueError: If it does not see one.
+    """
+    seen = torch.cuda.device_count()
+    for device in devices:
+        if device.type == "cuda" and (device.index or 0) >= seen:
+            raise ValueError(
+                f"'{device}', but torch sees {seen or 'no'} CUDA devices; for the CPU set device to cpu"
+            )

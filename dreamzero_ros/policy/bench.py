@@ -21,6 +21,7 @@ from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.engine import bench as engine_bench
 from dreamzero_ros.engine.bench_report import print_table
 from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.parallel import RankError
 from dreamzero_ros.engine.weights import random_engine
 from dreamzero_ros.motion import bench as motion_bench
 from dreamzero_ros.observation.buffer import ObservationBuffer
@@ -44,7 +45,10 @@ def measure(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="dreamzero-bench", description=__doc__.splitlines()[0])
     engine_bench.add_arguments(parser)
     options = parser.parse_args(arguments)
-    engine = engine_bench.measure(options)
+    try:
+        engine = engine_bench.measure(options)
+    except (ValueError, RankError) as error:
+        parser.error(str(error))
     print_table(engine)
     observation = measure_observation()
     width, height = IMAGE_SIZE

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -19,7 +19,7 @@ from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import LinearFormat
 from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
 from dreamzero_ros.engine.session import guidance_scale
-from dreamzero_ros.engine.sharing import Sharing, parse_devices, share_work
+from dreamzero_ros.engine.sharing import Sharing, parse_devices, require_present, share_work
 from dreamzero_ros.engine.stepcache import one_step
 from dreamzero_ros.engine.switches import Switches, parse_switches
 from dreamzero_ros.engine.weights import inspect_checkpoint, load_engine, meta_engine, random_engine
@@ -70,7 +70,10 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
             "hub id> for a trained model, random_weights:=tiny for a trial without one"
         )
     devices = _devices(parameters)
-    _require_devices(devices)
+    try:
+        require_present(devices)
+    except ValueError as error:
+        raise ValueError(f"parameter device: {error}") from error
     if len(devices) > 1:
         return _shared_policy(parameters, embodiment, devices[0])
     work = _load_work(parameters, devices[0])
@@ -185,16 +188,6 @@ def _devices(parameters: PolicyParameters) -> tuple[torch.device, ...]:
         return parse_devices(parameters.device)
     except ValueError as error:
         raise ValueError(f"parameter device: {error}") from error
-
-
-def _require_devices(devices: Sequence[torch.device]) -> None:
-    seen = torch.cuda.device_count()
-    for device in devices:
-        if device.type == "cuda" and (device.index or 0) >= seen:
-            raise ValueError(
-                f"parameter device: '{device}', but torch sees {seen or 'no'} CUDA devices; for the CPU set "
-                "device:=cpu"
-            )
 
 
 def _speedups(text: str) -> Switches:

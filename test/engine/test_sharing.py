@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dreamzero_ros.engine.sharing import parse_devices, share_work
+from dreamzero_ros.engine.sharing import parse_devices, require_present, share_work
 
 pytestmark = pytest.mark.cpu
 
@@ -76,3 +76,11 @@ def test_devices_are_named_with_commas() -> None:
 def test_devices_that_cannot_be_named(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         parse_devices(text)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    require_present(parse_devices("cuda"))
+    require_present(parse_devices("cpu"))
+    with pytest.raises(ValueError, match=r"'cuda:1', but torch sees 1 CUDA devices; for the CPU set device"):
+        require_present(parse_devices("cuda:0,cuda:1"))
