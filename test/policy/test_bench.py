@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cpu
     [
         (["--ladder", "--device", "cpu,cpu"], "--ladder: expected one device, got cpu,cpu"),
         (["--switches", "exakt"], "unknown speed-up 'exakt'"),
-        (["--linear-format", "nvfp4"], "'nvfp4' needs"),
+        (["--linear-format", "nvfp4"], "linear format 'nvfp4' needs"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(
