@@ -261,7 +261,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _sharing(options: argparse.Namespace) -> Sharing:
     devices = parse_devices(options.device)
-    require_present(devices)
+    try:
+        require_present(devices)
+    except ValueError as error:
+        raise ValueError(f"--device: {error}; for the CPU: --device cpu") from error
     if options.ladder and len(devices) > 1:
         raise ValueError(
             f"--ladder: expected one device, got {options.device}; measure --switches one by one"

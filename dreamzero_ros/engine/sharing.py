@@ -102,6 +102,4 @@ def require_present(devices: tuple[torch.device, ...]) -> None:
     seen = torch.cuda.device_count()
     for device in devices:
         if device.type == "cuda" and (device.index or 0) >= seen:
-            raise ValueError(
-                f"'{device}', but torch sees {seen or 'no'} CUDA devices; for the CPU set device to cpu"
-            )
+            raise ValueError(f"'{device}', but torch sees {seen or 'no'} CUDA devices")

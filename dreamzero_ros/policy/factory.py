@@ -73,7 +73,7 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
     try:
         require_present(devices)
     except ValueError as error:
-        raise ValueError(f"parameter device: {error}") from error
+        raise ValueError(f"parameter device: {error}; for the CPU set device:=cpu") from error
     if len(devices) > 1:
         return _shared_policy(parameters, embodiment, devices[0])
     work = _load_work(parameters, devices[0])

@@ -90,6 +90,14 @@ def worst_of_prompts(engine: Engine, others: Switches) -> float:
     return max(float((session.step(*call).actions - plain.step(*call).actions).abs().max()) for call in calls)
 
 
+def test_replayed_calls_store_float8(engine: Engine) -> None:
+    narrow = replace(EXACT, float8_cache=True)
+    session, _ = recorded(engine, SAMPLERS["8 of 16 steps"], narrow)
+    truth = Session(engine, SAMPLERS["8 of 16 steps"], switches=narrow)
+    calls = inputs(engine.config)
+    assert_equal(roll(session, calls), roll(truth, calls))
+
+
 def test_replayed_calls_see_a_new_instruction(engine: Engine) -> None:
     assert worst_of_prompts(engine, EXACT) < 1e-5
 
@@ -169,7 +177,7 @@ def test_graphs_are_refused_where_there_are_none_or_were_never_tried(engine: Eng
     ):
         Session(engine, SamplerConfig(), switches=Switches(graphs=True))
     group = Group(None, 0, 2)
-    ranks = Ranks(0, 2, all=group, idle=group, branches=group, tokens=None)
+    ranks = Ranks(0, 2, all=group, branches=group, tokens=None)
     with pytest.raises(
         ValueError, match="speed-up graphs: never tried with several ranks, and there are 2; leave"
     ):

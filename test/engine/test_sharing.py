@@ -82,5 +82,5 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     require_present(parse_devices("cuda"))
     require_present(parse_devices("cpu"))
-    with pytest.raises(ValueError, match=r"'cuda:1', but torch sees 1 CUDA devices; for the CPU set device"):
+    with pytest.raises(ValueError, match=r"'cuda:1', but torch sees 1 CUDA devices"):
         require_present(parse_devices("cuda:0,cuda:1"))

@@ -144,7 +144,7 @@ def test_switches_by_name() -> None:
     assert switches([]) == EAGER
     assert switches(NAMES) == Switches(**dict.fromkeys(NAMES, True))
     assert [parse_switches(text) for text in ("eager", "exact", "full")] == [EAGER, EXACT, FULL]
-    assert parse_switches("exact,full,graphs") == Switches(**dict.fromkeys(NAMES, True))
+    assert parse_switches("exact,full,graphs,float8_cache") == Switches(**dict.fromkeys(NAMES, True))
     assert parse_switches("eager,trim_guidance") == Switches(trim_guidance=True)
     some = parse_switches("compile,batch_guidance")
     assert (some.compile, some.batch_guidance, some.fuse_observation) == (True, True, False)
