@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 class Interruption:
-    """Ctrl-C and SIGTERM: raised at once, and remembered in case the exception was lost in a destructor."""
+    """Ctrl-C and SIGTERM: raised at once, and remembered in case the exception is lost on its way."""
 
     def __init__(self) -> None:
         self._come = False
@@ -160,7 +160,11 @@ def _watch(
             if time.monotonic() > limit:
                 reason = recorder.status.reason if recorder.status else "the policy node is silent"
                 raise DemoError(f"no {what} within {seconds:.0f} s: {reason}")
-            executor.spin_once(timeout_sec=0.1)
+            try:
+                executor.spin_once(timeout_sec=0.1)
+            except RuntimeError:  # rclpy's bindings turn an exception inside of them into this
+                interruption.check()
+                raise
 
     try:
         with console.status("Starting the nodes and warming up the model"):
