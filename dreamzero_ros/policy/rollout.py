@@ -333,10 +333,15 @@ class Rollout:
     def accept(self, serial: int, chunk: ActionChunk, now_ns: int) -> Command | None:
         """Takes an answer of the policy; returns the command, None when the answer is no longer wanted.
 
+        It is not wanted while observations are missing, either: nothing begins to move unobserved.
+
         Raises:
             MotionError: The chunk must not be executed; to be handed to `refuse`.
         """
         if serial != self._pending:
+            return None
+        if self._buffer.missing(1, now_ns) is not None:
+            self._forget_session()
             return None
         latency_s = (now_ns - chunk.stamp_ns) / NS_PER_S
         chunk = self._to_execute(chunk, now_ns)

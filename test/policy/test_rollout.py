@@ -206,6 +206,34 @@ def test_a_camera_that_stops_holds_the_arm_and_its_return_begins_a_session() -> 
     assert bench.rollout.state is State.FOLLOWING
 
 
+@pytest.mark.parametrize("state", [State.WAITING, State.HOLDING], ids=["first_answer", "late_answer"])
+def test_an_answer_that_comes_while_a_camera_is_silent_moves_nothing(state: State) -> None:
+    """The arm rests already, so that nothing is stopped: nothing may begin to move either."""
+    bench = Bench(0.2)
+    if state is State.HOLDING:
+        bench.rollout.start("pick up the cup")
+        bench.run(3)
+        bench.latency_s = 2.5
+        bench.run(2.4)
+    else:
+        bench.latency_s = 0.5
+        bench.rollout.start("pick up the cup")
+        bench.run(0.1)
+    assert bench.rollout.state is state
+    held, asked, answers = len(bench.commands), len(bench.requests), []
+    bench.answer = lambda request: answers.append(request) or bench.drift(request)
+    bench.cameras.remove("wrist_image_left")
+    bench.run(1.5)
+    assert len(answers) == 1, "the answer came"
+    assert len(bench.commands) == held and not bench.stops
+    assert bench.rollout.state is state and "wrist_image_left" in bench.rollout.reason
+    bench.cameras.append("wrist_image_left")
+    bench.latency_s = 0.2
+    bench.run(2.2)
+    assert bench.requests[asked].new_session
+    assert bench.rollout.state is State.FOLLOWING
+
+
 @pytest.mark.parametrize("bad", [np.nan, 3.0])
 def test_a_chunk_that_must_not_be_executed_is_refused_and_tried_again(bad: float) -> None:
     bench = Bench()
