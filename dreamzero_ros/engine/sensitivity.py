@@ -20,10 +20,12 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from dreamzero_ros.engine.bench import DTYPES, PROMPT, random_inputs, sampler
+from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.engine.config import VARIANTS
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import CONVERTED, FORMATS, LinearFormat, converter
 from dreamzero_ros.engine.session import Session
+from dreamzero_ros.engine.sharing import parse_devices, require_present
 from dreamzero_ros.engine.switches import EXACT
 from dreamzero_ros.engine.weights import load_engine, random_engine
 
@@ -46,12 +48,18 @@ KINDS = {
 
 def main() -> None:
     """Console entry."""
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     dtype = DTYPES[options.dtype]
-    if options.checkpoint:
-        engine = load_engine(options.checkpoint, options.device, dtype)
-    else:
-        engine = random_engine(options.variant, options.device, dtype)
+    try:
+        require_present(parse_devices(options.device))
+        converter(options.linear_format, torch.device(options.device), dtype)
+        if options.checkpoint:
+            engine = load_engine(options.checkpoint, options.device, dtype)
+        else:
+            engine = random_engine(options.variant, options.device, dtype)
+    except (ValueError, CheckpointError, OSError) as error:
+        parser.error(str(error))
     print(f"{engine.config.name}, {engine.source}, {options.dtype}, {engine.device}: {options.linear_format}")
     print(f"{'converted':<30}{'layers':>8}{'actions':>10}{'video':>10}")
     for name, count, (actions, video) in measure(engine, options.linear_format, options.steps):

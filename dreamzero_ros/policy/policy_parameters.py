@@ -84,7 +84,7 @@ class PolicyParameters(MotionParameters, RobotParameters):
     speedups: str = setting(
         "exact",
         "What the engine does to be fast, with commas: exact (all that changes nothing and needs no "
-        f"preparation), full (all that runs on any device), eager (nothing), {', '.join(NAMES)}.",
+        f"preparation), full (all that keeps the actions), eager (nothing), {', '.join(NAMES)}.",
     )
     guidance_scale: float = setting(
         5.0, "Weight of classifier-free guidance on the video; 1 halves the work.", lowest=1.0, highest=20.0
