@@ -81,6 +81,8 @@ class Timed:
     session: RunningSession
     calls: list[Call] = field(default_factory=list)
     memory_mb: float = 0.0
+    speedups: str = ""
+    """In the words of the session."""
 
 
 def measure(options: argparse.Namespace) -> dict[str, object]:
@@ -191,6 +193,7 @@ def run(
                 one.calls += [_call(one, engine, seed=1 + number) for number in numbers]
         for one in timed:
             one.memory_mb = _peak_memory_mb(engine.device)
+            one.speedups = one.session.speedups
             one.session.close()
         done += timed
         if engine.device.type == "cuda":
@@ -281,7 +284,8 @@ def _as_rung(timed: Timed, truth: Timed | None) -> Rung:
             max(float((getattr(call, what) - getattr(true, what)).abs().max()) for call, true in pairs)
             for what in ("actions", "video")
         )
-    return Rung(timed.setting.name, timed.setting.switches, timed.calls, timed.memory_mb, error)
+    name, on = timed.setting.name, timed.setting.switches
+    return Rung(name, on, timed.speedups, timed.calls, timed.memory_mb, error)
 
 
 def _measure_meta() -> dict[str, float | str]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import resource
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
@@ -15,6 +16,8 @@ from dreamzero_ros.engine.flops import chunk_flops
 from dreamzero_ros.engine.switches import Switches
 
 QUANTILES = {"median": 50, "p90": 90, "p99": 99}
+WIDTH = 100
+"""Of what is printed [columns]."""
 
 
 class Timing(Protocol):
@@ -43,6 +46,8 @@ class Rung:
 
     name: str
     switches: Switches
+    speedups: str
+    """What is on and what was measured for it, in words."""
     calls: Sequence[Timing]
     memory_mb: float
     error: tuple[float, ...] | None
@@ -60,6 +65,7 @@ def rung_report(config: ModelConfig, sampler: SamplerConfig, rung: Rung, peak_fl
     return {
         "name": rung.name,
         "switches": [name for name, on in asdict(rung.switches).items() if on],
+        "speedups": rung.speedups,
         "computed_steps": float(np.median([call.computed for call in rung.calls])),
         "continue_s": _quantiles(continues),
         "begin_s": _quantiles([call for call in rung.calls if call.begins]),
@@ -92,7 +98,7 @@ def print_table(report: Mapping[str, Any]) -> None:
 
 
 def _print_stages(rung: Mapping[str, Any]) -> None:
-    print(f"switches: {', '.join(rung['switches']) or 'none'}")
+    _print_speedups(rung)
     begin, proceed = rung["begin_s"], rung["continue_s"]
     heads = ["begin a window", *(f"continue {name}" for name in QUANTILES)]
     print(f"{'[ms]':<14}" + "".join(f"{head:>17}" for head in heads))
@@ -126,6 +132,11 @@ def _print_ladder(rungs: Sequence[Mapping[str, Any]]) -> None:
             f"{rung['action_error']:.1e}",
         )
         print(f"{rung['name']:<20}" + "".join(f"{cell:>{w}}" for cell, w in zip(cells, widths, strict=True)))
+    _print_speedups(rungs[-1])
+
+
+def _print_speedups(rung: Mapping[str, Any]) -> None:
+    print(textwrap.fill(f"speed-ups: {rung['speedups']}", WIDTH, break_on_hyphens=False))
 
 
 def resident_peak_mb() -> float:

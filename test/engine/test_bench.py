@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,7 @@ def test_the_report_is_one_line_of_json_and_a_table(
     print_table(report)
     table = capsys.readouterr().out
     assert "tiny with random weights, float32, cpu" in table
+    assert "speed-ups: shared_times, " in table and "attention: " not in table
     assert all(stage in table for stage in ("denoise", "video_encode", "chunk", "peak memory"))
     assert max(map(len, table.splitlines())) <= WIDTH
 
@@ -126,3 +128,4 @@ def test_a_ladder_tells_ratio_and_error_of_every_rung(
     table = capsys.readouterr().out
     assert max(map(len, table.splitlines())) <= WIDTH
     assert all(rung.name in table for rung in short)
+    assert re.search(r"\nspeed-ups: [^.]*pick_attention.*;\sattention:\s\w+\s[\d.]+\sms", table), table
