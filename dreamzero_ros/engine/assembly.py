@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dreamzero_ros.engine.config import ModelConfig
+from dreamzero_ros.engine.config import LinearFormat, ModelConfig
 from dreamzero_ros.engine.encoders import HOST, ImageEncoder, TextEncoder
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.key_map import Place, image_places, text_places, transformer_places, vae_places
-from dreamzero_ros.engine.linear_format import LinearFormat, recipe
+from dreamzero_ros.engine.linear_format import recipe
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.vae import VideoVae
 

@@ -19,10 +19,9 @@ import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.bench_report import Rung, resident_peak_mb, rung_report
-from dreamzero_ros.engine.config import VARIANTS, ModelConfig, SamplerConfig, variant
+from dreamzero_ros.engine.config import FORMATS, VARIANTS, LinearFormat, ModelConfig, SamplerConfig, variant
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
-from dreamzero_ros.engine.linear_format import FORMATS, LinearFormat
 from dreamzero_ros.engine.lookahead import IMAGES_AHEAD
 from dreamzero_ros.engine.rank_processes import RankProcesses, Work, patience_s
 from dreamzero_ros.engine.running_session import OpenSession, RunningSession

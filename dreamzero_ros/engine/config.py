@@ -1,12 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of the world action model and settings of its sampler."""
+"""Sizes of the world action model, formats of its weights and settings of its sampler."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
+
+LinearFormat = Literal["native", "fp8_weights", "fp8", "nvfp4"]
+"""How linear layers are stored and multiplied.
+
+- native: in the type of the model.
+- fp8_weights: weights stored as float8 e4m3 with a scale per row, multiplied in the type of the model: half
+  the memory, no more speed, on any device.
+- fp8: activations, too, with a scale per token; multiplied as float8.
+- nvfp4: both as float4 e2m1 in blocks of 16 with float8 scales.
+"""
+
+FORMATS: Final[tuple[LinearFormat, ...]] = get_args(LinearFormat)
 
 PATCH = 2
 """Side of the square patch of latent pixels that becomes one token."""

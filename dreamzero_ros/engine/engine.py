@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from dreamzero_ros.engine.checkpoint import METADATA, CheckpointError
-from dreamzero_ros.engine.config import ModelConfig, SamplerConfig
+from dreamzero_ros.engine.config import LinearFormat, ModelConfig, SamplerConfig
 from dreamzero_ros.engine.encoders import ImageEncoder, TextEncoder
-from dreamzero_ros.engine.linear_format import LinearFormat
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.vae import VideoStream, VideoVae
 

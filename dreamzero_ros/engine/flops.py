@@ -12,8 +12,8 @@ import time
 import torch
 from torch.nn import functional as F
 
-from dreamzero_ros.engine.config import PATCH, ModelConfig
-from dreamzero_ros.engine.linear_format import LinearFormat, converter
+from dreamzero_ros.engine.config import PATCH, LinearFormat, ModelConfig
+from dreamzero_ros.engine.linear_format import converter
 
 PEAK_SIZE = {"cuda": 8192, "cpu": 1536}
 """Side of the matrices by which the peak is measured."""

@@ -9,25 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
+from dreamzero_ros.engine.config import LinearFormat
+
 if TYPE_CHECKING:
     from torchao.quantization import Float8Tensor
-
-LinearFormat = Literal["native", "fp8_weights", "fp8", "nvfp4"]
-"""How linear layers are stored and multiplied.
-
-- native: in the type of the model.
-- fp8_weights: weights stored as float8 e4m3 with a scale per row, multiplied in the type of the model: half
-  the memory, no more speed, on any device.
-- fp8: activations, too, with a scale per token; multiplied as float8.
-- nvfp4: both as float4 e2m1 in blocks of 16 with float8 scales.
-"""
-
-FORMATS: Final[tuple[LinearFormat, ...]] = get_args(LinearFormat)
 
 LEAST_CAPABILITY: Final = {"fp8": (8, 9), "nvfp4": (10, 0)}
 """Compute capability from which a CUDA device multiplies a format."""

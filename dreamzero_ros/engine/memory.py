@@ -9,9 +9,9 @@ import torch
 
 from dreamzero_ros.engine.assembly import empty_engine, parts, resting_place
 from dreamzero_ros.engine.cache import ContextCache, KVCache
-from dreamzero_ros.engine.config import ModelConfig
+from dreamzero_ros.engine.config import LinearFormat, ModelConfig
 from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
-from dreamzero_ros.engine.linear_format import LinearFormat, recipe, stored_bytes
+from dreamzero_ros.engine.linear_format import recipe, stored_bytes
 
 META = torch.device("meta")
 

@@ -21,9 +21,9 @@ from tqdm import tqdm
 
 from dreamzero_ros.engine.bench import DTYPES, PROMPT, random_inputs, sampler
 from dreamzero_ros.engine.checkpoint import CheckpointError
-from dreamzero_ros.engine.config import VARIANTS
+from dreamzero_ros.engine.config import FORMATS, VARIANTS, LinearFormat
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.linear_format import CONVERTED, FORMATS, LinearFormat, converter
+from dreamzero_ros.engine.linear_format import CONVERTED, converter
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.sharing import parse_devices, require_present
 from dreamzero_ros.engine.switches import EXACT

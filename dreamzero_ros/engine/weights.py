@@ -33,10 +33,9 @@ from dreamzero_ros.engine.checkpoint import (
     first,
     open_checkpoint,
 )
-from dreamzero_ros.engine.config import variant
+from dreamzero_ros.engine.config import LinearFormat, variant
 from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.engine.linear_format import LinearFormat
 from dreamzero_ros.engine.release_config import (
     read_lora_alpha,
     read_model_config,

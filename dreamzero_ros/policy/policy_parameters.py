@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from dreamzero_ros.engine.linear_format import FORMATS
+from dreamzero_ros.engine.config import FORMATS
 from dreamzero_ros.engine.switches import NAMES
 from dreamzero_ros.policy.motion_parameters import MotionParameters
 from dreamzero_ros.policy.parameters import setting

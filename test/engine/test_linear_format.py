@@ -11,12 +11,10 @@ from rollouts import Rollout, inputs, relative_errors, roll
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamzero_ros.engine.config import SamplerConfig
+from dreamzero_ros.engine.config import FORMATS, LinearFormat, SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.linear_format import (
     CONVERTED,
-    FORMATS,
-    LinearFormat,
     converter,
     formats_in_words,
     stored_bytes,

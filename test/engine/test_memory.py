@@ -9,8 +9,8 @@ from quiet import quiet_ranks
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dreamzero_ros.engine.assembly import parts
-from dreamzero_ros.engine.config import TINY, WAN21_14B, SamplerConfig
-from dreamzero_ros.engine.linear_format import LinearFormat, stored_bytes
+from dreamzero_ros.engine.config import TINY, WAN21_14B, LinearFormat, SamplerConfig
+from dreamzero_ros.engine.linear_format import stored_bytes
 from dreamzero_ros.engine.memory import needed_memory
 from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.switches import Switches

@@ -28,6 +28,21 @@ from dreamzero_ros.policy.policy_parameters import PolicyParameters
 pytestmark = pytest.mark.cpu
 
 
+def test_stand_ins_need_nothing_of_the_model() -> None:
+    """Its libraries take seconds to import, and more memory than all the rest."""
+    program = """
+import sys
+from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.policy.factory import make_policy
+from dreamzero_ros.policy.policy_parameters import PolicyParameters
+for policy in ("hold", "wave"):
+    make_policy(PolicyParameters(policy=policy), load("droid_franka"), lambda: 0)
+print(sorted({"torch", "transformers", "diffusers", "torchao"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_adapters_get_the_scale_that_their_checkpoint_does_not_tell(tmp_path: Path) -> None:
     base, adapters = tmp_path / "base", tmp_path / "adapters"
     for folder in (base, adapters):
@@ -116,7 +131,7 @@ def test_one_step_is_for_checkpoints_trained_for_it(monkeypatch: pytest.MonkeyPa
 
     engine = random_engine("tiny", "cpu", torch.float32)
     trained = dataclasses.replace(engine, sampler=SamplerConfig(video_final_noise=0.8))
-    monkeypatch.setattr("dreamzero_ros.policy.factory.random_engine", lambda *_, **__: trained)
+    monkeypatch.setattr("dreamzero_ros.policy.dreamzero_factory.random_engine", lambda *_, **__: trained)
     policy, _ = make_policy(one, robot, lambda: 0)
     np.testing.assert_allclose(policy.infer(frame).targets, forced.infer(frame).targets)
 

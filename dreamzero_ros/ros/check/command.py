@@ -17,7 +17,6 @@ from rclpy.utilities import remove_ros_args
 from rich.console import Console
 
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
-from dreamzero_ros.ros.check.preflight import Preflight
 from dreamzero_ros.ros.check.rows import WIDTH, Report
 from dreamzero_ros.ros.check.simulation import simulation
 from dreamzero_ros.ros.parameters import declare
@@ -37,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         with ExitStack() as stack:
             robot = stack.enter_context(simulation()) if options.sim else None
             node, parameters = _stand_in(words, options.node, stack)
+            from dreamzero_ros.ros.check.preflight import Preflight  # takes seconds, as the model does
+
             Preflight(node, parameters, report, console, options.seconds).run(robot, not options.no_policy)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -10,7 +10,7 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import CheckpointError, first
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.policy.dreamzero import statistics_for
-from dreamzero_ros.policy.factory import inspect
+from dreamzero_ros.policy.dreamzero_factory import inspect
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
 

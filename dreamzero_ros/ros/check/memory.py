@@ -9,7 +9,7 @@ from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.memory import Memory, needed_memory
 from dreamzero_ros.engine.sharing import Sharing
 from dreamzero_ros.engine.switches import parse_switches
-from dreamzero_ros.policy.factory import sharing_of
+from dreamzero_ros.policy.dreamzero_factory import sharing_of
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
 
