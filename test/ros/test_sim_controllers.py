@@ -65,6 +65,9 @@ class Robot:
     hand: ActionClient
 
     def measured(self) -> np.ndarray:
+        """Joint positions of now: messages that wait to be handled may be older than an answer."""
+        now_ns = self.recorder.get_clock().now().nanoseconds
+        self.graph.wait(lambda: self.recorder.recording.measured_ns[-1] >= now_ns, "a joint state of now")
         return self.recorder.recording.measured[-1]
 
     def way(self, shift: float, seconds: float) -> JointTrajectory:
