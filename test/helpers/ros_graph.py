@@ -41,6 +41,9 @@ from dreamzero_ros.ros.recorder import Recorder
 PATIENCE_S = 60.0
 """Longest wait for anything [s]; machines that run tests may be slow."""
 
+ARRIVAL_S = 0.3
+"""In which commands from before a status or an answer have arrived, too [s]."""
+
 TINY = {"random_weights": "tiny", "device": "cpu", "dtype": "float32"}
 """Parameters of a policy node that runs anywhere."""
 

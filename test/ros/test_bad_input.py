@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from robot import JOINT_STATES, Robot
-from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end, assert_continuous, set_parameters
+from ros_graph import (
+    ARRIVAL_S,
+    TINY,
+    Graph,
+    Operator,
+    assert_at_rest_in_the_end,
+    assert_continuous,
+    set_parameters,
+)
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns
@@ -142,10 +150,6 @@ FAULTS = {
     "joint states whose clock jumps back": (JOINT_STATES, late_by(10), "jumped back"),
 }
 """What it is: stream, how it is spoiled, what the reason must say besides the name of the stream."""
-
-
-ARRIVAL_S = 0.3
-"""In which commands from before a status have arrived, too [s]."""
 
 
 def names(stream: str, words: str, state: int) -> Callable[[PolicyStatus], bool]:

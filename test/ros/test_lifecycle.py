@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from robot import JOINT_STATES, Robot
-from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end, assert_continuous
+from ros_graph import ARRIVAL_S, TINY, Graph, Operator, assert_at_rest_in_the_end, assert_continuous
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
@@ -118,6 +118,7 @@ def test_deactivate_in_a_run_stops_softly_and_tells_the_client(stage: Stage, act
     assert result.outcome == RunPolicy.Result.FAULT and "deactivated" in result.reason
     assert result.chunks >= 1
     stage.graph.wait(lambda: len(active.recording.commands) > before, "the stop")
+    stage.graph.spend(ARRIVAL_S)
     for commands in active.trajectories().values():
         assert_continuous(commands)
         assert_at_rest_in_the_end(commands[-1])
@@ -133,6 +134,7 @@ def test_pause_holds_and_resume_goes_on(stage: Stage, active: Operator) -> None:
     active.await_following()
     assert active.pause(True).success
     says(active, PolicyStatus.PAUSED, "paused by the operator")
+    stage.graph.spend(ARRIVAL_S)
     sent, chunks = len(active.recording.commands), len(active.recording.chunks)
     stage.graph.spend(1.0)
     assert len(active.recording.commands) == sent and len(active.recording.chunks) == chunks
