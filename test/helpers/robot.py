@@ -92,8 +92,8 @@ class Robot(Node):
             self._executor.spin_once(timeout_sec=0.1)
 
     def obey(self, message: JointTrajectory) -> None:
-        """Executes a trajectory of one controller."""
-        self._executing[tuple(message.joint_names)] = trajectory_of(message)
+        """Executes a trajectory of one controller; any thread may ask for it."""
+        self._executing = {**self._executing, tuple(message.joint_names): trajectory_of(message)}
 
     def _publish_joints(self) -> None:
         now_ns = self.get_clock().now().nanoseconds
