@@ -33,7 +33,9 @@ def wave(graph: Graph) -> Operator:
     graph.start("policy_node", autostart=True, policy="wave", approach_speed=0.5)
     graph.start("policy_node", "-r", "__node:=keeper", name="keeper", autostart=True, policy="hold")
     operator = Operator(graph, ROBOT)
-    graph.wait(lambda: operator.ready, "an active policy node")
+    graph.wait(
+        lambda: operator.ready and operator.recording.measured, "an active policy node and joint states"
+    )
     return operator
 
 
