@@ -7,12 +7,10 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
@@ -286,20 +284,6 @@ def by_controller(commands: Iterable[JointTrajectory]) -> dict[tuple[str, ...], 
     for message in commands:
         found[tuple(message.joint_names)].append(trajectory_of(message))
     return dict(found)
-
-
-def assert_continuous(trajectories: list[Trajectory]) -> None:
-    """Each begins where the one before is at that time, with its velocity."""
-    for index, (old, new) in enumerate(pairwise(trajectories)):
-        for name, one, other in zip(
-            ("position", "velocity"), old.sample(new.start_ns), new.sample(new.start_ns), strict=True
-        ):
-            np.testing.assert_allclose(other, one, atol=1e-6, err_msg=f"{name} at the start of {index + 1}")
-
-
-def assert_at_rest_in_the_end(trajectory: Trajectory) -> None:
-    """Silence of the sender after it means a standing arm."""
-    np.testing.assert_array_equal(trajectory.velocities[-1], 0.0)
 
 
 def _yaml(value: object) -> str:
