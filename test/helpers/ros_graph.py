@@ -7,6 +7,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -30,7 +31,7 @@ from trajectory_msgs.msg import JointTrajectory
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy, SetInstruction
-from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.messages import trajectory_of
 from dreamzero_ros.ros.processes import Processes
 from dreamzero_ros.ros.qos import REPORT
@@ -67,7 +68,8 @@ class Graph:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.domain = free_domain()
+        self._stack = ExitStack()
+        self.domain = self._stack.enter_context(reserved_domain())
         self.environment = graph_environment(self.domain, str(folder)) | {"CUDA_VISIBLE_DEVICES": ""}
         self.processes = Processes(self.environment, folder)
         self.context = Context()
@@ -127,6 +129,7 @@ class Graph:
             node.destroy_node()
         self.executor.shutdown()
         rclpy.shutdown(context=self.context)
+        self._stack.close()
 
 
 class Operator(Recorder):
