@@ -16,6 +16,8 @@ MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
 TEST_PACKAGES := control_msgs object_recognition_msgs moveit_msgs  # in the order in which they need each other
 BENCH ?= --variant tiny
 TESTS ?= test
+TEST_PROCESSES ?= 2
+TEST_READY = $(KINEMATICS) $(TORCHAO) $(TEST_INTERFACES)
 FOOTAGE ?=
 EMBODIMENT ?= droid_franka
 CHUNKS ?= 12
@@ -31,10 +33,10 @@ VENV_OPTIONS :=
 REQUIREMENTS := requirements/python.txt requirements/ros.txt requirements/dev.txt
 endif
 
-.PHONY: help demo check test lint bench clean setup
+.PHONY: help demo check test test-all lint bench clean setup
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 $(VENV)/.python: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
@@ -81,8 +83,11 @@ $(TEST_INTERFACES): $(VENV)/.python $(wildcard test/interfaces/*.* test/interfac
 	done
 	@touch $@
 
-test: $(KINEMATICS) $(TORCHAO) $(TEST_INTERFACES)  ## the whole test suite; a part of it: make test TESTS=test/motion
-	@$(BIN)/python -m pytest $(TESTS)
+test: $(TEST_READY)  ## the tests; a part of them: make test TESTS=test/motion
+	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TESTS)
+
+test-all: $(TEST_READY)  ## all tests, those that take long or need an idle machine, too: half an hour or more
+	@$(BIN)/python -m pytest -m "" $(TESTS)
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .

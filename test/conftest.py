@@ -12,7 +12,8 @@ import pytest
 TIERS = {"cpu", "ros", "gpu"}
 pytest.register_assert_rewrite("closed_loop")
 
-FIGURES = pytest.StashKey[list[str]]()
+FIGURE = "figure"
+"""Name of the property of a test report that holds a line of figures."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,9 +23,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"exactly one of {sorted(TIERS)} must mark each test, not so: {wrong}")
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Prints what tests have measured."""
-    lines = config.stash.get(FIGURES, [])
+    reports = [report for stat in terminalreporter.stats.values() for report in stat]
+    lines = [
+        line
+        for report in reports
+        if getattr(report, "when", "") == "call"
+        for name, line in report.user_properties
+        if name == FIGURE
+    ]
     if lines:
         terminalreporter.section("figures")
         for line in lines:
@@ -32,10 +40,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def figures(pytestconfig: pytest.Config) -> Callable[[str, float], None]:
+def figures(record_property: Callable[[str, object], None]) -> Callable[[str, float], None]:
     """Call with a name, its unit in brackets, and a value: the line stands at the end of the output."""
-    lines = pytestconfig.stash.setdefault(FIGURES, [])
-    return lambda name, value: lines.append(f"{name:<80}{value:>12.4g}")
+    return lambda name, value: record_property(FIGURE, f"{name:<80}{value:>12.4g}")
 
 
 @pytest.fixture(scope="session")

@@ -73,6 +73,7 @@ def test_the_transformer_runs_the_kernel_that_was_fastest_and_its_answers_stay(
     assert operators(lambda: attend(*torch.zeros(3, 1, 2, 1, 8).unbind())) == {"flash"}
 
 
+@pytest.mark.slow
 def test_compiled_blocks_run_the_chosen_kernel_and_are_compiled_no_more(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

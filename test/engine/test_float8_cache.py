@@ -64,6 +64,7 @@ def test_the_error_over_a_closed_loop_is_as_stated(engine: Engine, others: Switc
         assert LEAST < error < bound
 
 
+@pytest.mark.slow
 def test_compiled_blocks_know_it(engine: Engine) -> None:
     def rolled(compiled: bool) -> Rollout:
         chosen = Switches(float8_cache=True, real_rotation=True, compile=compiled)

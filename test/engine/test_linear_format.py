@@ -83,6 +83,7 @@ def test_in_four_bits_the_error_is_as_stated(truth, sampler: str) -> None:
     assert_within_bounds(rolled(engine, sampler), truth[sampler], BOUNDS["nvfp4"])
 
 
+@pytest.mark.slow
 def test_compiled_blocks_know_converted_layers(truth) -> None:
     compiled = rolled(tiny("fp8"), "8 of 16 steps", switches(["compile"]))
     assert_within_bounds(compiled, truth["8 of 16 steps"], BOUNDS["fp8"])

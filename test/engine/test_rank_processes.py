@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from rollouts import assert_close
 from spawned import PARENT, PATIENCE_S, TWO, await_end, gone, meetings, opened, ranks_of, step, tiny
 
 from dreamzero_ros.engine.parallel import RankError
@@ -36,7 +37,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ("how", "words"),
     [
         ({"fails": "there is no such checkpoint"}, "rank 1 on cpu: there is no such checkpoint"),
-        ({"killed": True}, "rank 1 on cpu was ended by SIGKILL"),
+        pytest.param({"killed": True}, "rank 1 on cpu was ended by SIGKILL", marks=pytest.mark.slow),
     ],
 )
 def test_a_rank_that_fails_to_load_says_why(folder: Path, how: dict[str, object], words: str) -> None:
@@ -49,6 +50,7 @@ def test_a_rank_that_fails_to_load_says_why(folder: Path, how: dict[str, object]
     assert not ranks_of(os.getpid()) and not meetings(folder)
 
 
+@pytest.mark.slow
 def test_processes_on_a_cpu_share_its_cores_while_they_run() -> None:
     before = torch.get_num_threads()
     torch.set_num_threads(5)
@@ -74,7 +76,7 @@ def test_a_rank_that_is_killed_is_missed_at_once_and_can_be_had_anew(folder: Pat
     processes, session = opened()
     work = tiny("cpu")
     alone = Session(work.engine, work.sampler, switches=work.switches)
-    torch.testing.assert_close(step(session), step(alone), atol=1e-5, rtol=0)
+    assert_close(step(session), step(alone))
     pids = processes.process_ids
     session.close()
     session.close()
@@ -91,7 +93,7 @@ def test_a_rank_that_is_silent_is_missed_after_a_while_and_ended(folder: Path) -
     assert gone(pid) and not meetings(folder)
 
 
-@pytest.mark.parametrize("state", ["loaded", "waiting"])
+@pytest.mark.parametrize("state", [pytest.param("loaded", marks=pytest.mark.slow), "waiting"])
 def test_ranks_end_with_rank_0(folder: Path, state: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, state],

@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-from rollouts import EQUAL, Rollout, assert_equal, inputs, roll
+from rollouts import ROUNDING, Rollout, assert_close, assert_equal, inputs, roll, share_of_largest
 
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
@@ -74,6 +75,26 @@ def test_exact_switches_change_nothing_in_a_batch(rolled) -> None:
     assert_equal(rolled("8 of 16 steps", EXACT, 2), rolled("8 of 16 steps", EAGER, 2))
 
 
+@pytest.mark.parametrize("sampler", ["8 of 16 steps", "one step"])
+def test_the_bound_of_equality_is_that_of_the_numbers(
+    rolled, sampler: str, figures: Callable[[str, float], None]
+) -> None:
+    """Weights moved in their last bit change as much as another order of sums; the bound is not far above."""
+    moved = random_engine("tiny", "cpu", torch.float32, seed=3)
+    generator = torch.Generator().manual_seed(0)
+    for weight in moved.transformer.parameters():
+        up_or_down = torch.randint(0, 2, weight.shape, generator=generator) * 2 - 1
+        weight.data.mul_(1 + up_or_down * torch.finfo(weight.dtype).eps / 2)
+    found = roll(Session(moved, SAMPLERS[sampler], switches=EAGER), inputs(moved.config))
+    for name in ("actions", "video"):
+        largest = max(
+            share_of_largest(getattr(got, name), getattr(wanted, name))
+            for got, wanted in zip(found.results, rolled(sampler, EAGER).results, strict=True)
+        )
+        figures(f"weights moved in their last bit, {sampler}: {name} [share of the largest]", largest)
+        assert ROUNDING / 100 < largest < ROUNDING / 3
+
+
 def test_calls_differ_so_that_equality_means_something(rolled) -> None:
     actions = [result.actions for result in rolled("8 of 16 steps", EAGER).results]
     assert all((one - other).abs().max() > 1e-3 for one, other in pairwise(actions))
@@ -87,12 +108,12 @@ def test_without_guidance_in_the_last_pass_the_actions_stay(rolled, sampler: str
     expected = rolled(sampler, EAGER)
     changes = []
     for got, wanted in zip(trimmed.results, expected.results, strict=True):
-        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+        assert_close(got.actions, wanted.actions)
         changes.append((got.video - wanted.video).abs().max())
     for steps, wanted_steps in zip(trimmed.steps, expected.steps, strict=True):
         last = max(step.index for step in wanted_steps if step.computed)
         for step, wanted in zip(steps[:last], wanted_steps[:last], strict=True):
-            torch.testing.assert_close(step.video, wanted.video, **EQUAL)
+            assert_close(step.video, wanted.video)
     trims = sampler != "dynamic" or any(steps[-1].computed for steps in expected.steps)
     assert (max(changes) > 1e-4) == trims
 
@@ -100,7 +121,7 @@ def test_without_guidance_in_the_last_pass_the_actions_stay(rolled, sampler: str
 def test_one_step_without_guidance_in_the_last_pass_needs_no_negative_prompt(rolled, engine: Engine) -> None:
     trimmed = rolled("one step", switches(["trim_guidance"]))
     for got, wanted in zip(trimmed.results, rolled("one step", EAGER).results, strict=True):
-        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
+        assert_close(got.actions, wanted.actions)
     halved, whole = (
         Session(engine, SAMPLERS["one step"], switches=chosen)._branches.cache.storage.nbytes
         for chosen in (switches(["trim_guidance"]), EAGER)
@@ -128,14 +149,14 @@ def test_passes_through_the_transformer_by_switch(engine: Engine) -> None:
     handle.remove()
 
 
+@pytest.mark.parametrize("sampler", ["8 of 16 steps", pytest.param("all steps", marks=pytest.mark.slow)])
 def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
-    rolled, engine: Engine
+    rolled, engine: Engine, sampler: str
 ) -> None:
     """torch.compile is told not to break the graph; here it fails where it would compile again."""
     chosen = replace(EXACT, compile=True)
-    for sampler in ("8 of 16 steps", "all steps"):
-        assert_equal(rolled(sampler, chosen), rolled(sampler, EAGER))
-    session = Session(engine, SAMPLERS["8 of 16 steps"], switches=chosen)
+    assert_equal(rolled(sampler, chosen), rolled(sampler, EAGER))
+    session = Session(engine, SAMPLERS[sampler], switches=chosen)
     with torch.compiler.set_stance("fail_on_recompile"):
         roll(session, inputs(engine.config, seed=1))
 

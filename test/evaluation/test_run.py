@@ -119,7 +119,7 @@ def test_an_evaluation_that_was_killed_goes_on_to_the_same_report(
     assert not leftovers(out)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_leaves_no_process_and_says_how_to_go_on(sessions: Path, tmp_path: Path, workers: int) -> None:
     out, said = tmp_path / "interrupted", tmp_path / "said.txt"
     command = [
@@ -237,7 +237,10 @@ def test_without_an_instruction_the_bag_is_refused(sessions: Path, tmp_path: Pat
     assert "expected an instruction" in plan["bags"][0]["error"]
 
 
-@pytest.mark.parametrize("largest", [1_000, 6_000, 20_000])
+@pytest.mark.parametrize(
+    "largest",
+    [pytest.param(1_000, marks=pytest.mark.slow), 6_000, pytest.param(20_000, marks=pytest.mark.slow)],
+)
 def test_a_full_disk_is_told_and_nothing_half_done_bears_a_final_name(
     whole: Path, sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], largest: int
 ) -> None:

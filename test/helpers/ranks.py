@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from rollouts import Rollout, inputs, roll
+from warm import CONTEXT
 
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
@@ -28,7 +28,7 @@ from dreamzero_ros.engine.weights import random_engine
 
 FIVE = SamplerConfig(dit_steps=5)
 
-STARTUP_S = 50
+STARTUP_S = 180
 """Longest time until processes have imported everything, and ended [s]."""
 
 
@@ -96,9 +96,7 @@ def processes(
     work: Callable[..., None], size: int, folder: Path, *arguments: Any
 ) -> Iterator[list[BaseProcess]]:
     """Runs `work(rank, size, folder, *arguments)` in processes, and kills at the end what is left of them."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dreamzero_ros.engine.shared_session", "dreamzero_ros.engine.weights"])
-    ranks = [context.Process(target=work, args=(rank, size, folder, *arguments)) for rank in range(size)]
+    ranks = [CONTEXT.Process(target=work, args=(rank, size, folder, *arguments)) for rank in range(size)]
     for process in ranks:
         process.start()
     try:

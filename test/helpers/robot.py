@@ -22,34 +22,42 @@ from dreamzero_ros.ros.messages import image_message, joint_state_message, traje
 from dreamzero_ros.ros.qos import COMMAND, SENSOR
 
 JOINT_STATES = "joint_states"
-CAMERA_RATE_HZ, JOINT_RATE_HZ = 15, 100
+PERIOD_S = 0.01
+"""Time from one joint state to the next [s]."""
 
 Fault = Callable[[Any], Any]
 """Takes the good message of a stream and returns what is published instead; None: nothing."""
 
 
 class Robot(Node):
-    """Publishes good messages on a thread of its own until a test spoils a stream.
+    """Publishes joint states at 100 Hz and images at the control rate, all good until a test spoils a stream.
+
+    In a graph with simulated time it acts in every step of it, else on a thread of its own.
 
     Args:
         graph: The graph that it is part of.
         embodiment: The robot file.
         namespace: Of all topics.
         topics: By camera, or `JOINT_STATES`: where a stream goes if not to its default topic.
+        cameras_only: Whether somebody else, such as the simulation, has the joints.
     """
 
     def __init__(
-        self, graph: Graph, embodiment: Embodiment, namespace: str = "", topics: Mapping[str, str] = {}
+        self,
+        graph: Graph,
+        embodiment: Embodiment,
+        namespace: str = "",
+        topics: Mapping[str, str] = {},
+        cameras_only: bool = False,
     ) -> None:
-        super().__init__("robot", context=graph.context, namespace=namespace)
+        super().__init__("robot", namespace=namespace, **graph.node_options)
         self.faults: dict[str, Fault] = {}
         """By stream."""
+        self._graph = graph
         self._robot = embodiment
         self._executing: dict[tuple[str, ...], Trajectory] = {}
-        self._images = 0
-        self._joint_states = self.create_publisher(
-            JointState, topics.get(JOINT_STATES, "joint_states"), SENSOR
-        )
+        self._periods = -1
+        self._joint_states = None
         self._cameras = {
             camera: self.create_publisher(
                 CompressedImage if camera.compressed else Image,
@@ -58,15 +66,15 @@ class Robot(Node):
             )
             for camera in embodiment.cameras
         }
-        for controller in embodiment.controllers:
-            topic = f"{controller.name}/joint_trajectory"
-            self.create_subscription(JointTrajectory, topic, self.obey, COMMAND)
-        self.create_timer(1 / JOINT_RATE_HZ, self._publish_joints)
-        self.create_timer(1 / CAMERA_RATE_HZ, self._publish_images)
-        self._executor = SingleThreadedExecutor(context=graph.context)
-        self._executor.add_node(self)
+        if not cameras_only:
+            self._joint_states = self.create_publisher(
+                JointState, topics.get(JOINT_STATES, "joint_states"), SENSOR
+            )
+            for controller in embodiment.controllers:
+                topic = f"{controller.name}/joint_trajectory"
+                self.create_subscription(JointTrajectory, topic, self.obey, COMMAND)
         self._leaving = threading.Event()
-        self._thread = threading.Thread(target=self._spin)
+        self._thread = threading.Thread(target=self._live)
 
     def positions(self, now_ns: int) -> dict[str, float]:
         """Where every joint is [rad or m]."""
@@ -75,37 +83,48 @@ class Robot(Node):
             found |= zip(joints, trajectory.sample(now_ns)[0].tolist(), strict=True)
         return found
 
+    def obey(self, message: JointTrajectory) -> None:
+        """Executes a trajectory of one controller; any thread may ask for it."""
+        self._executing = {**self._executing, tuple(message.joint_names): trajectory_of(message)}
+
+    def step(self, now_ns: int) -> None:
+        """Publishes what is due."""
+        if self._joint_states is not None:
+            positions = self.positions(now_ns)
+            message = joint_state_message(list(positions), list(positions.values()), now_ns)
+            self._publish(JOINT_STATES, self._joint_states, message)
+        periods = int(now_ns * 1e-9 / self._robot.dt_s)
+        if periods > self._periods:
+            self._periods = periods
+            for camera, publisher in self._cameras.items():
+                self._publish(camera.name, publisher, self._image(camera, now_ns))
+
     def __enter__(self) -> Robot:
-        self._thread.start()
+        if self._graph.clock is not None:
+            self._graph.executor.add_node(self)
+            self._graph.clock.steps.append(self.step)
+        else:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._leaving.set()
-        self._thread.join()
-        self._executor.shutdown()
+        if self._graph.clock is not None:
+            self._graph.clock.steps.remove(self.step)
+            self._graph.executor.remove_node(self)
+        else:
+            self._leaving.set()
+            self._thread.join()
         self.destroy_node()
 
-    def _spin(self) -> None:
+    def _live(self) -> None:
+        self.create_timer(PERIOD_S, lambda: self.step(self.get_clock().now().nanoseconds))
+        executor = SingleThreadedExecutor(context=self._graph.context)
+        executor.add_node(self)
         while not self._leaving.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
-
-    def obey(self, message: JointTrajectory) -> None:
-        """Executes a trajectory of one controller; any thread may ask for it."""
-        self._executing = {**self._executing, tuple(message.joint_names): trajectory_of(message)}
-
-    def _publish_joints(self) -> None:
-        now_ns = self.get_clock().now().nanoseconds
-        positions = self.positions(now_ns)
-        message = joint_state_message(list(positions), list(positions.values()), now_ns)
-        self._publish(JOINT_STATES, self._joint_states, message)
-
-    def _publish_images(self) -> None:
-        now_ns = self.get_clock().now().nanoseconds
-        self._images += 1
-        for camera, publisher in self._cameras.items():
-            self._publish(camera.name, publisher, self._image(camera, now_ns))
+            executor.spin_once(timeout_sec=0.1)
+        executor.shutdown()
 
     def _publish(self, stream: str, publisher: Any, message: Any) -> None:
         message = self.faults.get(stream, lambda good: good)(message)
@@ -115,7 +134,7 @@ class Robot(Node):
     def _image(self, camera: Camera, now_ns: int) -> Image | CompressedImage:
         """A pattern that wanders."""
         rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.uint8)
-        picture = np.stack([rows, columns, rows + columns], axis=-1) + np.uint8(self._images % 256)
+        picture = np.stack([rows, columns, rows + columns], axis=-1) + np.uint8(self._periods % 256)
         message = image_message(picture, now_ns, camera.name)
         if not camera.compressed:
             return message

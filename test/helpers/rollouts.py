@@ -16,8 +16,12 @@ IMAGES_PER_CALL = (1, 4, 4, 4, 1)
 
 INSTRUCTION = "pick up the red cup"
 
-EQUAL = {"atol": 1e-5, "rtol": 1e-5}
-"""What float32 may differ by where only the order of sums does."""
+ROUNDING = 1e-5
+"""What float32 may differ by where only the order of sums does, as a share of the largest value.
+
+Every weight moved in its last bit, which is the same kind of error, changes the tiny engine's answers by up
+to 1.7e-6 of the largest one (`test_switches.py` measures it); whatever is wrong changes them by 1e-3 or more.
+"""
 
 
 @dataclass
@@ -64,12 +68,22 @@ def relative_errors(actual: Rollout, expected: Rollout) -> tuple[float, float]:
     return error("actions"), error("video")
 
 
+def share_of_largest(actual: Tensor, expected: Tensor) -> float:
+    """The largest difference as a share of the largest expected value."""
+    return float((actual - expected).abs().max() / expected.abs().max())
+
+
+def assert_close(actual: Tensor, expected: Tensor) -> None:
+    """The same numbers, up to the order of sums."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=ROUNDING * float(expected.abs().max()))
+
+
 def assert_equal(actual: Rollout, expected: Rollout) -> None:
     """The same answers, up to the order of sums."""
     for got, wanted in zip(actual.results, expected.results, strict=True):
-        torch.testing.assert_close(got.actions, wanted.actions, **EQUAL)
-        torch.testing.assert_close(got.video, wanted.video, **EQUAL)
-        torch.testing.assert_close(got.similarities, wanted.similarities, **EQUAL)
+        assert_close(got.actions, wanted.actions)
+        assert_close(got.video, wanted.video)
+        torch.testing.assert_close(got.similarities, wanted.similarities, rtol=0, atol=ROUNDING)
         assert got.computed == wanted.computed
         assert (got.reset, got.start_frame, got.context_frames) == (
             wanted.reset,

@@ -25,20 +25,24 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
+from sim_time import SimTime
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
+from warm import WarmProcesses
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy, SetInstruction
 from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.messages import trajectory_of
-from dreamzero_ros.ros.processes import Processes
 from dreamzero_ros.ros.qos import REPORT
 from dreamzero_ros.ros.recorder import Recorder
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0
 """Longest wait for anything [s]; machines that run tests may be slow."""
+
+SLOWEST = 30
+"""Longest real time that a simulated second may take [s]."""
 
 ARRIVAL_S = 0.3
 """In which commands from before a status or an answer have arrived, too [s]."""
@@ -65,16 +69,21 @@ class Graph:
 
     Args:
         folder: For the logs.
+        simulated_time: Whether all nodes live by a simulated clock, which waits for those that are slow, so
+            that a loaded machine changes nothing but the duration of the test.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, simulated_time: bool = False) -> None:
         self._stack = ExitStack()
         self.domain = self._stack.enter_context(reserved_domain())
         self.environment = graph_environment(self.domain, str(folder)) | {"CUDA_VISIBLE_DEVICES": ""}
-        self.processes = Processes(self.environment, folder)
+        self.processes = WarmProcesses(self.environment, folder)
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
         self.executor = SingleThreadedExecutor(context=self.context)
+        self.clock = SimTime(self.context) if simulated_time else None
+        if self.clock is not None:
+            self.executor.add_node(self.clock)
         self.witnesses: list[Callable[[], str]] = []
         """Tell in words how things stood when a wait was in vain."""
         self._process_ids: list[int] = []
@@ -85,11 +94,25 @@ class Graph:
         Returns:
             Its process id.
         """
+        if self.clock is not None:
+            parameters |= {"use_sim_time": True}
+            if node == "sim_node":
+                self.clock.await_joint_states()
         pairs = [word for key, value in parameters.items() for word in ("-p", f"{key}:={_yaml(value)}")]
         module = f"dreamzero_ros.ros.{node}"
         process = self.processes.start(name or node, module, ["--ros-args", *pairs, *arguments])
         self._process_ids.append(process.pid)
         return process.pid
+
+    @property
+    def node_options(self) -> dict[str, Any]:
+        """Arguments of `Node` that make a node of the test process part of the graph."""
+        overrides = [Parameter("use_sim_time", value=self.clock is not None)]
+        return {"context": self.context, "parameter_overrides": overrides}
+
+    def now_ns(self) -> int:
+        """Time now on the clock of the graph [ns, ROS clock]."""
+        return time.time_ns() if self.clock is None else self.clock.now_ns
 
     def log(self, name: str) -> str:
         """What a process has written so far."""
@@ -111,9 +134,9 @@ class Graph:
         return found
 
     def spend(self, seconds: float) -> None:
-        """Handles messages for a while."""
-        limit = time.monotonic() + seconds
-        self.wait(lambda: time.monotonic() > limit, "time to pass", seconds + 1)
+        """Handles messages while so much time passes on the clock of the graph."""
+        limit_ns = self.now_ns() + round(seconds * 1e9)
+        self.wait(lambda: self.now_ns() >= limit_ns, "time to pass", seconds * SLOWEST + PATIENCE_S)
 
     def _said(self) -> str:
         return "".join(f"; {witness()}" for witness in self.witnesses)
@@ -138,7 +161,7 @@ class Operator(Recorder):
     def __init__(
         self, graph: Graph, embodiment: Embodiment, policy_node: str = "policy_node", namespace: str = ""
     ) -> None:
-        super().__init__(embodiment, policy_node, context=graph.context, namespace=namespace)
+        super().__init__(embodiment, policy_node, namespace=namespace, **graph.node_options)
         self.reports: list[PolicyStatus] = []
         """Every status, in order of arrival."""
         self.diagnostics: list[DiagnosticArray] = []
@@ -153,6 +176,12 @@ class Operator(Recorder):
         self.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, REPORT)
         graph.executor.add_node(self)
         graph.witnesses.append(self._testify)
+        self._have_time_wait()
+
+    def _have_time_wait(self) -> None:
+        """Simulated time waits for the node of the operator who acted last."""
+        if self._graph.clock is not None:
+            self._graph.clock.await_policy(f"{self.get_namespace().rstrip('/')}/{self._policy_node}")
 
     def call(self, name: str, **fields: Any) -> Any:
         """Calls a service of the policy node."""
@@ -199,6 +228,7 @@ class Operator(Recorder):
         self, instruction: str, time_limit_s: int = 0, idle_time_s: int = 0, from_start_pose: bool = False
     ) -> Run:
         """Sends a goal and waits until it is accepted."""
+        self._have_time_wait()
         self._graph.wait(self._runs.server_is_ready, "run action")
         self._graph.wait(self._introduced, "an answer of the policy node")
         goal = RunPolicy.Goal(

@@ -47,8 +47,17 @@ def _this_machine_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Non
 
 @pytest.fixture(scope="module")
 def graph(_this_machine_only: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A `ros_graph.Graph`, ended after the last test of the module."""
+    """A `ros_graph.Graph` that lives in real time, ended after the last test of the module."""
     from ros_graph import Graph
 
     with Graph(tmp_path_factory.mktemp("graph")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def paced(_this_machine_only: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A `ros_graph.Graph` that lives in simulated time, ended after the last test of the module."""
+    from ros_graph import Graph
+
+    with Graph(tmp_path_factory.mktemp("graph"), simulated_time=True) as made:
         yield made

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from robot import Robot
 from ros_graph import Graph, Operator, set_parameters
 
 from dreamzero_ros.embodiment.load import load
@@ -66,8 +67,8 @@ def started(folder: Path, name: str, parameters: dict[str, str], output: str) ->
     if parameters:
         both["embodiment_parameters"] = [f"{key}={value}" for key, value in parameters.items()]
     robot = load(name, parameters)
-    with Graph(folder) as graph:
-        graph.start("sim_node", image_width=160, image_height=90, **both)
+    with Graph(folder, simulated_time=True) as graph, Robot(graph, robot, cameras_only=True):
+        graph.start("sim_node", cameras=False, **both)
         graph.start("policy_node", policy="wave", command_output=output, **both)
         operator = Operator(graph, robot)
         graph.wait(lambda: operator.ready and operator.recording.measured, "an active policy node")
@@ -135,16 +136,17 @@ def test_the_robot_does_what_the_chunks_say_and_stops_softly(
 
 @pytest.mark.usefixtures("_this_machine_only")
 def test_a_run_begins_once_the_controllers_are_there(tmp_path: Path) -> None:
-    with Graph(tmp_path) as graph:
+    robot = load("droid_franka")
+    with Graph(tmp_path, simulated_time=True) as graph, Robot(graph, robot, cameras_only=True):
         graph.start("policy_node", policy="wave", command_output="action", autostart=True)
-        operator = Operator(graph, load("droid_franka"))
+        operator = Operator(graph, robot)
         graph.wait(lambda: operator.ready, "an active policy node")
         run = operator.run("wave")
         missing = "panda_arm_controller/follow_joint_trajectory has no server: start the controller"
         report = operator.await_report(lambda report: missing in report.reason, missing)
         assert report.state == PolicyStatus.WAITING
         waiting = len(operator.reports)
-        graph.start("sim_node", image_width=160, image_height=90, autostart=True)
+        graph.start("sim_node", cameras=False, autostart=True)
         operator.await_following()
         states = {report.state for report in operator.reports[waiting:]}
         assert states == {PolicyStatus.WAITING, PolicyStatus.FOLLOWING}

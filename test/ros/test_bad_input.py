@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from closed_loop import assert_at_rest_in_the_end, assert_continuous
 from robot import JOINT_STATES, Robot
-from ros_graph import ARRIVAL_S, TINY, Graph, Operator, set_parameters
+from ros_graph import ARRIVAL_S, TINY, Graph, Operator
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns
@@ -38,18 +38,18 @@ class Play:
 
 
 @pytest.fixture(scope="module")
-def stage(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
+def stage(paced: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Play]:
     path = tmp_path_factory.mktemp("robots") / "droid_franka.yaml"
     text = (share() / "config" / "embodiments" / path.name).read_text()
     topic = f"topic: {COMPRESSED}/image_raw"
     assert topic in text
     path.write_text(text.replace(topic, f"{topic}/compressed\n    compressed: true"))
-    graph.start("policy_node", autostart=True, embodiment=path, **TINY)
+    paced.start("policy_node", autostart=True, embodiment=path, **TINY)
     embodiment = load(path)
-    operator = Operator(graph, embodiment)
-    with Robot(graph, embodiment) as robot:
-        graph.wait(lambda: operator.ready, "an active policy node")
-        yield Play(graph, robot, operator)
+    operator = Operator(paced, embodiment)
+    with Robot(paced, embodiment) as robot:
+        paced.wait(lambda: operator.ready, "an active policy node")
+        yield Play(paced, robot, operator)
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_a_fault_in_a_run_holds_the_arm_until_it_is_gone(running: Play, what: st
         assert_at_rest_in_the_end(commands[-1])
     running.graph.spend(0.5)
     assert len(operator.recording.commands) == stopped, "an arm that holds is left alone"
-    now_ns = operator.get_clock().now().nanoseconds
+    now_ns = running.graph.now_ns()
     assert all(commands[-1].end_ns < now_ns + NS_PER_S for commands in operator.trajectories().values())
     del running.robot.faults[stream]
     operator.await_following()
@@ -190,18 +190,10 @@ def test_a_fault_before_the_first_chunk_moves_nothing(play: Play, what: str) -> 
     run.result()
 
 
-@pytest.fixture
-def patient(running: Play) -> Iterator[Play]:
-    """A run that a busy machine, which is late with an image, does not hold."""
-    set_parameters(running.graph, running.operator, "policy_node", max_observation_age_s=1.0)
-    yield running
-    set_parameters(running.graph, running.operator, "policy_node", max_observation_age_s=0.3)
-
-
-def test_another_size_is_resized_and_said_once(patient: Play) -> None:
-    graph, operator = patient.graph, patient.operator
+def test_another_size_is_resized_and_said_once(running: Play) -> None:
+    graph, operator = running.graph, running.operator
     large = np.zeros((480, 640, 3), np.uint8)
-    patient.robot.faults[RAW] = lambda message: image_message(large, stamp_ns(message), RAW)
+    running.robot.faults[RAW] = lambda message: image_message(large, stamp_ns(message), RAW)
     first, chunks = len(operator.reports), len(operator.recording.chunks)
     graph.wait(lambda: len(operator.recording.chunks) >= chunks + 3, "chunks of large images")
     assert not [report.reason for report in operator.reports[first:] if RAW in report.reason]

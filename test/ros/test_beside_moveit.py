@@ -13,6 +13,7 @@ from builtin_interfaces.msg import Duration
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.node import Node
+from robot import Robot
 from ros_graph import Graph, Operator
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -43,7 +44,7 @@ class MoveIt(Node):
     """Plays move_group: executes a goal on the arm, and knows a wall."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__("move_group", context=graph.context)
+        super().__init__("move_group", **graph.node_options)
         self._graph = graph
         self._arm = ActionClient(self, FollowJointTrajectory, f"{ARM.name}/follow_joint_trajectory")
         self.create_service(GetStateValidity, "check_state_validity", self._judge)
@@ -77,14 +78,14 @@ class MoveIt(Node):
 
 
 @pytest.fixture(scope="module")
-def moveit(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoveIt]:
+def moveit(paced: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MoveIt]:
     recording = tmp_path_factory.mktemp("recording") / "run.json"
     ways = [0.2 * WALL] * FREE_CHUNKS + [2 * WALL]
     chunks = [{"targets": into(way).tolist()} for way in ways]
     recording.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
-    graph.start("sim_node", autostart=True, image_width=160, image_height=90)
-    graph.start("policy_node", autostart=True, policy="wave")
-    graph.start(
+    paced.start("sim_node", autostart=True, cameras=False)
+    paced.start("policy_node", autostart=True, policy="wave")
+    paced.start(
         "policy_node",
         "-r",
         "__node:=taker",
@@ -93,7 +94,7 @@ def moveit(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         policy="wave",
         foreign_goals="preempt",
     )
-    graph.start(
+    paced.start(
         "policy_node",
         "-r",
         "__node:=careful",
@@ -104,7 +105,8 @@ def moveit(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[M
         moveit_check_every=4,
         moveit_timeout_s=5.0,
     )
-    return MoveIt(graph)
+    with Robot(paced, ROBOT, cameras_only=True):
+        yield MoveIt(paced)
 
 
 def into(way: float) -> np.ndarray:
@@ -114,40 +116,40 @@ def into(way: float) -> np.ndarray:
     return table
 
 
-def await_lock(graph: Graph, operator: Operator) -> None:
+def await_lock(paced: Graph, operator: Operator) -> None:
     """Until the node knows that somebody else has the arm."""
-    graph.wait(lambda: not operator.reset().success, "the lock")
+    paced.wait(lambda: not operator.reset().success, "the lock")
 
 
-def await_unlocked(graph: Graph, operator: Operator) -> None:
+def await_unlocked(paced: Graph, operator: Operator) -> None:
     """Until the node knows that nobody else has the arm."""
-    graph.wait(lambda: operator.reset().success, "the lock to go")
+    paced.wait(lambda: operator.reset().success, "the lock to go")
 
 
-def operator_of(graph: Graph, node: str) -> Operator:
-    operator = Operator(graph, ROBOT, policy_node=node)
+def operator_of(paced: Graph, node: str) -> Operator:
+    operator = Operator(paced, ROBOT, policy_node=node)
     operator.await_report(lambda report: True, f"a status of {node}")
     return operator
 
 
-def test_a_run_waits_for_the_end_of_a_goal_of_somebody_else(graph: Graph, moveit: MoveIt) -> None:
-    operator = operator_of(graph, "policy_node")
+def test_a_run_waits_for_the_end_of_a_goal_of_somebody_else(paced: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(paced, "policy_node")
     goal = moveit.execute()
-    await_lock(graph, operator)
+    await_lock(paced, operator)
     refused = operator.run("wave").result()
     assert refused.outcome == RunPolicy.Result.FAULT
     assert f"{ARM.name} executes a goal of somebody else" in refused.reason
     assert not operator.recording.commands
     moveit.cancel(goal)
-    await_unlocked(graph, operator)
+    await_unlocked(paced, operator)
     run = operator.run("wave")
     operator.await_following()
     run.cancel()
     assert run.result().outcome == RunPolicy.Result.CANCELED
 
 
-def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -> None:
-    operator = operator_of(graph, "policy_node")
+def test_a_goal_that_begins_in_a_run_has_the_arm(paced: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(paced, "policy_node")
     run = operator.run("wave")
     operator.await_following()
     goal = moveit.execute()
@@ -155,34 +157,34 @@ def test_a_goal_that_begins_in_a_run_has_the_arm(graph: Graph, moveit: MoveIt) -
     report = operator.await_report(lambda report: report.state == PolicyStatus.STOPPED, "STOPPED")
     assert f"{ARM.name} executes a goal of somebody else" in report.reason
     before = len(operator.recording.commands)
-    graph.spend(1.0)
+    paced.spend(1.0)
     assert ARM.joints not in operator.trajectories(before), "the goal of somebody else was overridden"
     stop = operator.trajectories()[HAND.joints][-1]
     assert all(way.start_ns != stop.start_ns for way in operator.trajectories()[ARM.joints]), "likewise"
     if not ended.done():  # a last command that was under way would have replaced its trajectory
         assert not operator.reset().success
     moveit.cancel(goal)
-    await_unlocked(graph, operator)
+    await_unlocked(paced, operator)
     operator.await_following()
     run.cancel()
     run.result()
 
 
-def test_a_run_may_take_the_arm(graph: Graph, moveit: MoveIt) -> None:
-    operator = operator_of(graph, "taker")
+def test_a_run_may_take_the_arm(paced: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(paced, "taker")
     goal = moveit.execute()
     ended = goal.get_result_async()
-    await_lock(graph, operator)
+    await_lock(paced, operator)
     run = operator.run("wave")
-    graph.wait(ended.done, "the end of the goal of somebody else")
+    paced.wait(ended.done, "the end of the goal of somebody else")
     assert ended.result().status == GoalStatus.STATUS_CANCELED
     operator.await_following()
     run.cancel()
     run.result()
 
 
-def test_a_chunk_that_collides_is_refused_with_the_contact(graph: Graph, moveit: MoveIt) -> None:
-    operator = operator_of(graph, "careful")
+def test_a_chunk_that_collides_is_refused_with_the_contact(paced: Graph, moveit: MoveIt) -> None:
+    operator = operator_of(paced, "careful")
     run = operator.run("go there", from_start_pose=True)
     report = operator.await_report(lambda report: "MoveIt" in report.reason, "a refusal")
     assert report.state == PolicyStatus.HOLDING

@@ -71,7 +71,9 @@ def check_pictures(folder: Path) -> None:
         assert picture.shape[1] > 600 and picture.std() > 20, name
 
 
-@pytest.mark.parametrize("footage", [False, True], ids=["synthetic", "footage"])
+@pytest.mark.parametrize(
+    "footage", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["synthetic", "footage"]
+)
 def test_it_runs_and_leaves_pictures(footage: bool, tmp_path: Path) -> None:
     if footage and not CLIP.is_dir():
         pytest.skip("the recorded DROID clip is not on this machine")
@@ -101,7 +103,7 @@ def test_it_runs_and_leaves_pictures(footage: bool, tmp_path: Path) -> None:
     assert logs == {"sim_node.log", "policy_node.log"} | ({"footage_node.log"} if footage else set())
 
 
-@pytest.mark.parametrize("when", ["start", "run"])
+@pytest.mark.parametrize("when", [pytest.param("start", marks=pytest.mark.slow), "run"])
 def test_ctrl_c_ends_everything(when: str, tmp_path: Path) -> None:
     demo = start(str(tmp_path), "--chunks", "1000", "--out", str(tmp_path / "out"))
     await_processes(str(tmp_path), 3)

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.ros
 
 ROBOT = load("droid_franka")
 HOLD_LIMIT_S = 0.15
-"""From the moment at which a fault can be known to the command to hold [s]."""
+"""Longest time from the moment at which a fault can be known to the command to hold [s]."""
 MAX_AGE_S, TRACKING_TIME_S = 0.3, 0.25
 MAX_TRACKING_ERROR = 0.05
 CAMERA = "wrist_image_left"
@@ -83,12 +83,9 @@ class Stage:
     robot: Robot
     operators: dict[str, Operator]
 
-    def now_ns(self) -> int:
-        return self.robot.get_clock().now().nanoseconds
-
 
 @pytest.fixture(scope="module")
-def stage(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(paced: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("recordings")
     for name, parameters in NODES.items():
         if name in RECORDINGS:
@@ -96,7 +93,7 @@ def stage(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             chunks = [{"targets": table} for table in RECORDINGS[name]]
             path.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
             parameters = parameters | {"recording": path}
-        graph.start(
+        paced.start(
             "policy_node",
             "-r",
             f"__node:={name}",
@@ -105,11 +102,11 @@ def stage(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[St
             approach_speed=0.5,
             **parameters,
         )
-    operators = {name: Operator(graph, ROBOT, policy_node=name) for name in NODES}
-    with Robot(graph, ROBOT) as robot:
+    operators = {name: Operator(paced, ROBOT, policy_node=name) for name in NODES}
+    with Robot(paced, ROBOT) as robot:
         for name, operator in operators.items():
-            graph.wait(lambda operator=operator: operator.ready, f"{name} to be active")
-        yield Stage(graph, robot, operators)
+            paced.wait(lambda operator=operator: operator.ready, f"{name} to be active")
+        yield Stage(paced, robot, operators)
 
 
 class Cut:
@@ -227,7 +224,7 @@ class BlockedArm(Fault):
     state, words = PolicyStatus.STOPPED, "away from its command"
 
     def begin(self) -> None:
-        self.began_ns = self.stage.now_ns()
+        self.began_ns = self.stage.graph.now_ns()
         self.frozen = Frozen()
         self.stage.robot.faults[JOINT_STATES] = self.frozen
 
@@ -251,7 +248,7 @@ class EStop(Fault):
         )
 
     def begin(self) -> None:
-        self.pressed_ns = self.stage.now_ns()
+        self.pressed_ns = self.stage.graph.now_ns()
         self.button.publish(Bool(data=True))
 
     def known_ns(self, report: PolicyStatus) -> int:
@@ -270,7 +267,7 @@ class Pause(Fault):
     state, words = PolicyStatus.PAUSED, "paused by the operator"
 
     def begin(self) -> None:
-        self.began_ns = self.stage.now_ns()
+        self.began_ns = self.stage.graph.now_ns()
         assert self.operator.pause(True).success
 
     def known_ns(self, report: PolicyStatus) -> int:
@@ -325,17 +322,19 @@ class FarChunk(BadChunk):
 class Follower:
     """A controller that takes goals of its action, until it is told to reject the next one."""
 
-    def __init__(self, node: Node, controller: str, take: Callable[[JointTrajectory], None]) -> None:
+    def __init__(
+        self, stage: Stage, node: Node, controller: str, take: Callable[[JointTrajectory], None]
+    ) -> None:
         self.rejects = False
         self.rejected_ns = 0
-        self._node = node
+        self._stage = stage
         self._take = take
         kind, name = actions.FollowJointTrajectory, f"{controller}/follow_joint_trajectory"
         self._server = ActionServer(node, kind, name, self._execute, goal_callback=self._judge)
 
     def _judge(self, goal: Any) -> GoalResponse:
         if self.rejects:
-            self.rejects, self.rejected_ns = False, self._node.get_clock().now().nanoseconds
+            self.rejects, self.rejected_ns = False, self._stage.graph.now_ns()
             return GoalResponse.REJECT
         self._take(goal.trajectory)
         return GoalResponse.ACCEPT
@@ -354,7 +353,7 @@ class RejectedGoal(Fault):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
-        followers = [Follower(self.operator, entry.name, self._take) for entry in ROBOT.controllers]
+        followers = [Follower(stage, self.operator, entry.name, self._take) for entry in ROBOT.controllers]
         self.follower = followers[0]
         feedback = f"{ROBOT.controllers[0].name}/follow_joint_trajectory/_action/feedback"
         stage.graph.wait(lambda: self.operator.count_subscribers(feedback), "the node at the controllers")

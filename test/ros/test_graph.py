@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from closed_loop import assert_at_rest_in_the_end, assert_continuous
+from robot import Robot
 from ros_graph import TINY, Graph, Operator, segments
 
 from dreamzero_ros.embodiment.load import load
@@ -52,20 +53,21 @@ class Seen:
 
 
 @pytest.fixture(scope="module")
-def seen(graph: Graph) -> Seen:
-    graph.start("sim_node", autostart=True)
-    graph.start("policy_node", autostart=True, **TINY)
-    operator = Operator(graph, ROBOT)
+def seen(paced: Graph) -> Seen:
+    paced.start("sim_node", autostart=True, cameras=False)
+    paced.start("policy_node", autostart=True, **TINY)
+    operator = Operator(paced, ROBOT)
     recording = operator.recording
-    graph.wait(lambda: operator.ready and recording.measured, "an active policy node and joint states")
-    run = operator.run(INSTRUCTION)
-    graph.wait(lambda: len(recording.chunks) >= CHUNKS and operator.diagnostics, f"{CHUNKS} chunks")
-    canceled_after = len(recording.commands)
-    run.cancel()
-    result = run.result()
-    graph.spend(1.5)
-    segments = graph.shared_memory()
-    codes = graph.processes.stop()
+    with Robot(paced, ROBOT, cameras_only=True):
+        paced.wait(lambda: operator.ready and recording.measured, "an active policy node and joint states")
+        run = operator.run(INSTRUCTION)
+        paced.wait(lambda: len(recording.chunks) >= CHUNKS and operator.diagnostics, f"{CHUNKS} chunks")
+        canceled_after = len(recording.commands)
+        run.cancel()
+        result = run.result()
+        paced.spend(1.5)
+        segments = paced.shared_memory()
+        codes = paced.processes.stop()
     return Seen(operator, result, canceled_after, codes, segments)
 
 
@@ -159,16 +161,16 @@ def test_targets_are_reached_when_they_are_due(seen: Seen) -> None:
 
 
 def test_a_chunk_message_holds_what_the_controllers_were_sent(seen: Seen) -> None:
-    sent = seen.operator.trajectories()
     for chunk in seen.operator.recording.chunks:
-        for joints, commands in sent.items():
-            share = [
-                trajectory for trajectory in commands if trajectory.start_ns == stamp_ns(chunk.trajectory)
-            ]
-            assert len(share) == 1
+        for joints, commands in seen.operator.trajectories().items():
             columns = [list(chunk.trajectory.joint_names).index(joint) for joint in joints]
-            whole = np.array([point.positions for point in chunk.trajectory.points])
-            np.testing.assert_array_equal(share[0].positions, whole[:, columns])
+            share = np.array([point.positions for point in chunk.trajectory.points])[:, columns]
+            at_that_time = [
+                trajectory.positions
+                for trajectory in commands
+                if trajectory.start_ns == stamp_ns(chunk.trajectory)
+            ]
+            assert any(np.array_equal(sent, share) for sent in at_that_time), "a stop may begin with it"
 
 
 def test_the_observed_image_is_what_the_chunk_answers(seen: Seen) -> None:

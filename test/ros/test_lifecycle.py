@@ -45,17 +45,17 @@ class Stage:
 
 
 @pytest.fixture(scope="module")
-def stage(graph: Graph) -> Iterator[Stage]:
-    graph.start("policy_node", **TINY)
+def stage(paced: Graph) -> Iterator[Stage]:
+    paced.start("policy_node", **TINY)
     camera = next(camera for camera in ROBOT.cameras if camera.name == CAMERA)
     remappings = [f"__ns:={NAMESPACE}", f"__node:={RENAMED}"]
     remappings += [f"{camera.topic}:={MOVED[CAMERA]}", f"{JOINT_STATES}:={MOVED[JOINT_STATES]}"]
     words = [word for remapping in remappings for word in ("-r", remapping)]
-    graph.start("policy_node", *words, name=RENAMED, policy="hold", autostart=True)
-    operator = Operator(graph, ROBOT)
-    renamed = Operator(graph, ROBOT, RENAMED, NAMESPACE)
-    with Robot(graph, ROBOT), Robot(graph, ROBOT, NAMESPACE, MOVED):
-        yield Stage(graph, operator, renamed)
+    paced.start("policy_node", *words, name=RENAMED, policy="hold", autostart=True)
+    operator = Operator(paced, ROBOT)
+    renamed = Operator(paced, ROBOT, RENAMED, NAMESPACE)
+    with Robot(paced, ROBOT), Robot(paced, ROBOT, NAMESPACE, MOVED):
+        yield Stage(paced, operator, renamed)
 
 
 def bring(operator: Operator, state: str) -> None:
@@ -77,6 +77,13 @@ def bring(operator: Operator, state: str) -> None:
 def says(operator: Operator, state: int, words: str) -> PolicyStatus:
     """Waits for a status with a state and words in its reason."""
     return operator.await_report(lambda report: report.state == state and words in report.reason, words)
+
+
+def await_past(operator: Operator) -> None:
+    """Waits for a chunk of a session that remembers earlier ones."""
+    operator.await_report(
+        lambda report: report.state in GOING_ON and report.context_frames > 1, "a session with a past"
+    )
 
 
 @pytest.fixture
@@ -140,7 +147,7 @@ def test_pause_holds_and_resume_goes_on(stage: Stage, active: Operator) -> None:
     stage.graph.spend(1.0)
     assert len(active.recording.commands) == sent and len(active.recording.chunks) == chunks
     for commands in active.trajectories().values():
-        assert commands[-1].end_ns < active.get_clock().now().nanoseconds
+        assert commands[-1].end_ns < stage.graph.now_ns()
     assert active.pause(False).success
     report = active.await_following()
     assert report.deadline_misses == 0, "the operator's pause is no chunk that came late"
@@ -154,7 +161,7 @@ def test_pause_holds_and_resume_goes_on(stage: Stage, active: Operator) -> None:
 
 def test_reset_begins_a_session_while_the_arm_goes_on(active: Operator) -> None:
     run = active.run(INSTRUCTION)
-    active.await_report(lambda report: report.context_frames > 1, "a session with a past")
+    await_past(active)
     assert active.reset().success
     first = len(active.reports)
     active.await_report(lambda report: report.context_frames == 1, "a session that begins")
@@ -165,7 +172,7 @@ def test_reset_begins_a_session_while_the_arm_goes_on(active: Operator) -> None:
 
 def test_another_instruction_takes_over_in_flight(active: Operator) -> None:
     run = active.run(INSTRUCTION)
-    active.await_report(lambda report: report.context_frames > 1, "a session with a past")
+    await_past(active)
     first = len(active.reports)
     assert active.set_instruction("leave it").success
     active.await_report(
@@ -258,10 +265,10 @@ def test_every_process_ends_well_from_every_state(stage: Stage) -> None:
     ],
 )
 def test_a_node_that_cannot_start_ends_with_an_error(
-    graph: Graph, tmp_path: Path, node: str, parameter: str, code: int, words: str
+    paced: Graph, tmp_path: Path, node: str, parameter: str, code: int, words: str
 ) -> None:
     """Nobody would look at the status of a node that was to start by itself."""
-    with Processes(graph.environment, tmp_path) as processes:
+    with Processes(paced.environment, tmp_path) as processes:
         process = processes.start(node, f"dreamzero_ros.ros.{node}", ["--ros-args", "-p", parameter])
         assert process.wait(60) == code
         assert words in processes.log(node).read_text()

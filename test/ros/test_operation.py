@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from robot import Robot
 from ros_graph import Graph, Operator
 from std_msgs.msg import String
 
@@ -27,16 +29,17 @@ SLOW = 0.05
 
 
 @pytest.fixture(scope="module")
-def wave(graph: Graph) -> Operator:
+def wave(paced: Graph) -> Iterator[Operator]:
     """A simulated robot that `wave` moves, and the operator of its policy node."""
-    graph.start("sim_node", autostart=True, image_width=160, image_height=90, publish_description=False)
-    graph.start("policy_node", autostart=True, policy="wave", approach_speed=0.5)
-    graph.start("policy_node", "-r", "__node:=keeper", name="keeper", autostart=True, policy="hold")
-    operator = Operator(graph, ROBOT)
-    graph.wait(
-        lambda: operator.ready and operator.recording.measured, "an active policy node and joint states"
-    )
-    return operator
+    paced.start("sim_node", autostart=True, cameras=False, publish_description=False)
+    paced.start("policy_node", autostart=True, policy="wave", approach_speed=0.5)
+    paced.start("policy_node", "-r", "__node:=keeper", name="keeper", autostart=True, policy="hold")
+    operator = Operator(paced, ROBOT)
+    with Robot(paced, ROBOT, cameras_only=True):
+        paced.wait(
+            lambda: operator.ready and operator.recording.measured, "an active policy node and joint states"
+        )
+        yield operator
 
 
 def measured(operator: Operator) -> np.ndarray:
@@ -53,9 +56,9 @@ def set_parameter(graph: Graph, operator: Operator, name: str, value: object) ->
     return answer.result().results[0]
 
 
-def test_a_run_from_the_start_pose_goes_there_first(graph: Graph, wave: Operator) -> None:
+def test_a_run_from_the_start_pose_goes_there_first(paced: Graph, wave: Operator) -> None:
     run = wave.run(INSTRUCTION)
-    graph.wait(lambda: np.abs(measured(wave) - HOME).max() > 0.1, "the arm to leave its start pose")
+    paced.wait(lambda: np.abs(measured(wave) - HOME).max() > 0.1, "the arm to leave its start pose")
     run.cancel()
     assert run.result().outcome == RunPolicy.Result.CANCELED
     away = np.abs(measured(wave) - HOME).max()
@@ -64,7 +67,7 @@ def test_a_run_from_the_start_pose_goes_there_first(graph: Graph, wave: Operator
     run = wave.run(INSTRUCTION, from_start_pose=True)
     report = wave.await_report(lambda report: report.state == PolicyStatus.APPROACHING, "APPROACHING")
     assert "start pose" in report.reason
-    graph.wait(lambda: wave.reports[-1].state != PolicyStatus.APPROACHING, "the end of the way")
+    paced.wait(lambda: wave.reports[-1].state != PolicyStatus.APPROACHING, "the end of the way")
     assert np.abs(measured(wave) - HOME).max() < 0.05 < away
     assert len(wave.recording.chunks) <= chunks + 1, "the policy was asked before the arm was there"
     wave.await_following()
@@ -72,23 +75,23 @@ def test_a_run_from_the_start_pose_goes_there_first(graph: Graph, wave: Operator
     run.result()
 
 
-def test_a_run_ends_when_the_arm_idles(graph: Graph, wave: Operator) -> None:
-    keeper = Operator(graph, ROBOT, policy_node="keeper")
+def test_a_run_ends_when_the_arm_idles(paced: Graph, wave: Operator) -> None:
+    keeper = Operator(paced, ROBOT, policy_node="keeper")
     run = keeper.run("stay", idle_time_s=1)
     result = run.result()
     assert result.outcome == RunPolicy.Result.IDLE and "has not moved for 1 s" in result.reason
     assert keeper.await_report(lambda report: report.state == PolicyStatus.IDLE, "IDLE").chunks > 0
 
 
-def test_the_speed_changes_in_a_run(graph: Graph, wave: Operator) -> None:
+def test_the_speed_changes_in_a_run(paced: Graph, wave: Operator) -> None:
     run = wave.run(INSTRUCTION)
     wave.await_following()
-    assert set_parameter(graph, wave, "speed_scale", 0.25).successful
+    assert set_parameter(paced, wave, "speed_scale", 0.25).successful
     wave.await_report(lambda report: report.speed_scale == 0.25, "the new speed")
-    refused = set_parameter(graph, wave, "speed_scale", 2.0)
+    refused = set_parameter(paced, wave, "speed_scale", 2.0)
     assert not refused.successful and "range" in refused.reason
     chunks = len(wave.recording.chunks)
-    graph.wait(lambda: len(wave.recording.chunks) > chunks + 1, "chunks at the new speed")
+    paced.wait(lambda: len(wave.recording.chunks) > chunks + 1, "chunks at the new speed")
     chunk = wave.recording.chunks[-1]
     points = chunk.trajectory.points
     length_s = points[-1].time_from_start.sec + points[-1].time_from_start.nanosec * 1e-9
@@ -96,22 +99,22 @@ def test_the_speed_changes_in_a_run(graph: Graph, wave: Operator) -> None:
     assert length_s > 2 * horizon_s, "a quarter of the speed takes four times as long"
     run.cancel()
     run.result()
-    assert set_parameter(graph, wave, "speed_scale", 1.0).successful
+    assert set_parameter(paced, wave, "speed_scale", 1.0).successful
 
 
-def test_limits_of_a_description_that_comes_later_hold(graph: Graph, wave: Operator) -> None:
+def test_limits_of_a_description_that_comes_later_hold(paced: Graph, wave: Operator) -> None:
     slower = {
         joint: dataclasses.replace(row, velocity=min(row.velocity, SLOW))
         for joint, row in ROBOT.limits.items()
     }
     publisher = wave.create_publisher(String, "robot_description", qos.LATCHED)
     publisher.publish(String(data=describe(dataclasses.replace(ROBOT, limits=slower))))
-    graph.wait(lambda: "robot_description" in graph.log("policy_node"), "the differences in the log")
+    paced.wait(lambda: "robot_description" in paced.log("policy_node"), "the differences in the log")
     run = wave.run(INSTRUCTION)
     wave.await_following()
-    graph.wait(lambda: len(wave.recording.chunks) > 2, "chunks")
+    paced.wait(lambda: len(wave.recording.chunks) > 2, "chunks")
     first = len(wave.recording.commands)
-    graph.spend(2.0)
+    paced.spend(2.0)
     for trajectories in wave.trajectories(first).values():
         for trajectory in trajectories:
             assert (trajectory.extremes().velocity <= SLOW + 1e-6).all()
@@ -123,7 +126,7 @@ def test_limits_of_a_description_that_comes_later_hold(graph: Graph, wave: Opera
     assert "panda_joint4" in report.reason
     assert not wave.reset().success
     publisher.publish(String(data=describe(ROBOT)))
-    graph.wait(lambda: wave.reset().success, "a description that fits to unlock")
+    paced.wait(lambda: wave.reset().success, "a description that fits to unlock")
     wave.await_following()
     run.cancel()
     run.result()

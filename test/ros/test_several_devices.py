@@ -57,7 +57,7 @@ def stage(
 ) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("meeting")
     monkeypatch.setenv("TMPDIR", str(folder))
-    with Graph(tmp_path_factory.mktemp("graph")) as graph:
+    with Graph(tmp_path_factory.mktemp("graph"), simulated_time=True) as graph:
         node = graph.start("policy_node", **TINY | {"device": "cpu,cpu"})
         operator = Operator(graph, ROBOT)
         with Robot(graph, ROBOT):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from robot import JOINT_STATES, Fault, Robot
 from ros_graph import TINY, Graph, Operator
 from sensor_msgs.msg import Image
 from trajectory_msgs.msg import JointTrajectory
+from warm import WarmProcesses
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.schema import Embodiment
@@ -63,11 +65,15 @@ def check(
     """Exit code and rows of a check of a graph, without the policy."""
     pairs = [word for pair in parameters for word in ("-p", pair)]
     words = ["--json", "--no-policy", "--seconds", str(seconds), "--ros-args", *pairs, *ros_arguments]
-    process = command(*words, env=graph.environment)
-    said, complaints = process.communicate(timeout=PATIENCE_S)
-    assert said, complaints
-    rows = {(row["section"], row["what"]): row for row in json.loads(said)["rows"]}
-    return process.returncode, rows
+    code, said = warm(graph.environment, *words)
+    return code, {(row["section"], row["what"]): row for row in json.loads(said)["rows"]}
+
+
+def warm(environment: dict[str, str], *words: str) -> tuple[int, str]:
+    """Exit code and output of the command, in a process that has everything imported."""
+    with TemporaryDirectory() as folder, WarmProcesses(environment, Path(folder)) as processes:
+        code = processes.start("check", "dreamzero_ros.ros.check.command", words).wait(PATIENCE_S)
+        return code, processes.log("check").read_text()
 
 
 # Faults of a robot
@@ -298,6 +304,5 @@ def test_wrong_usage_is_refused_and_help_teaches(graph: Graph) -> None:
     for word in ("--params-file config/policy_node.yaml", "Nothing moves", "--no-policy", "130 Ctrl-C"):
         assert word in " ".join(helped.split())
     for words in (["--seconds", "0"], ["--ros-args", "-p", "dtype:=float8"]):
-        process = command(*words, env=graph.environment)
-        _, complaints = process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 2 and words[-1].split(":=")[-1] in complaints
+        code, complaints = warm(graph.environment, *words)
+        assert code == 2 and words[-1].split(":=")[-1] in complaints
