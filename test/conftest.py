@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 TIERS = {"cpu", "ros", "gpu"}
+pytest.register_assert_rewrite("closed_loop")
+
 FIGURES = pytest.StashKey[list[str]]()
 
 

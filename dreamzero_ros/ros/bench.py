@@ -17,7 +17,7 @@ from dreamzero_ros.bench import loop
 from dreamzero_ros.evaluation import bench as evaluation_bench
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.ros.interfaces import PolicyStatus
-from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.messages import trajectory_message
 from dreamzero_ros.ros.policy_node import STATUS_PERIOD_S, PolicyNode
 from dreamzero_ros.ros.qos import REPORT
@@ -53,7 +53,12 @@ def measure_message() -> dict[str, float]:
 
 def measure_status() -> dict[str, float]:
     """Median and 99th percentile of a status of an active node [ms], and what its rate takes of a core."""
-    os.environ.update(graph_environment(free_domain(), os.environ.get("ROS_LOG_DIR", "")))
+    with reserved_domain() as domain:
+        os.environ.update(graph_environment(domain, os.environ.get("ROS_LOG_DIR", "")))
+        return _measure_status()
+
+
+def _measure_status() -> dict[str, float]:
     words = ["-p", "policy:=hold", "-p", "dry_run:=true"]
     rclpy.init(args=["--ros-args", "--log-level", "warn", *words])
     node = PolicyNode()

@@ -24,7 +24,7 @@ from rich.console import Console
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.demo_report import write_report
 from dreamzero_ros.ros.interfaces import PolicyStatus
-from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.processes import Processes
 from dreamzero_ros.ros.recorder import Recorder
 
@@ -48,7 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     console = Console(width=100, highlight=False)
     interruption = Interruption()
     try:
-        code = _run(options, console, interruption)
+        with reserved_domain() as domain:
+            code = _run(domain, options, console, interruption)
     except DemoError as error:
         console.print(f"[red]The demo failed:[/red] {error}")
         code = 1
@@ -104,8 +105,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, console: Console, interruption: Interruption) -> int:
-    domain = free_domain()
+def _run(domain: int, options: argparse.Namespace, console: Console, interruption: Interruption) -> int:
     environment = graph_environment(domain, str(options.out / "log"))
     os.environ.update(environment)
     console.print(

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import random
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dreamzero_ros.ros.share import share
 
@@ -20,15 +22,23 @@ PARTICIPANTS, FIRST_UNICAST, PORTS_PER_PARTICIPANT = 120, 10, 2
 that is the only port for it."""
 
 
-def free_domain() -> int:
-    """A ROS_DOMAIN_ID at whose ports for discovery nobody on this machine listens.
+@contextmanager
+def reserved_domain() -> Iterator[int]:
+    """A ROS_DOMAIN_ID in which nobody on this machine is found, kept for the caller.
+
+    Until the end of the context, or of the process, no other caller gets it: the processes of a graph take
+    their ports only after a while.
 
     Raises:
         RuntimeError: All are taken.
     """
     for domain in random.sample(DOMAINS, len(DOMAINS)):
-        if all(map(_is_free, discovery_ports(domain))):
-            return domain
+        with socket.socket(socket.AF_UNIX) as reservation:
+            if _bound(reservation, f"\0dreamzero_ros/domain/{domain}") and all(
+                map(_is_free, discovery_ports(domain))
+            ):
+                yield domain
+                return
     raise RuntimeError(
         f"no free ROS domain among {DOMAINS.start} to {DOMAINS.stop - 1}: end other ROS graphs"
     )
@@ -43,10 +53,14 @@ def discovery_ports(domain: int) -> list[int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind(("", port))
-        except OSError:
-            return False
+        return _bound(probe, ("", port))
+
+
+def _bound(probe: socket.socket, address: str | tuple[str, int]) -> bool:
+    try:
+        probe.bind(address)
+    except OSError:
+        return False
     return True
 
 

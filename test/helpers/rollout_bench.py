@@ -40,9 +40,9 @@ class Foreseen:
 
 
 class Bench:
-    """Feeds a rollout with images at 15 Hz and joint states at 100 Hz, and answers it after a latency.
+    """Feeds a rollout with images at the control rate and joint states at 100 Hz; answers after a latency.
 
-    The images of the cameras differ, and change all the time.
+    The images of the cameras differ, and change all the time. The arm is where it was told to be.
     """
 
     def __init__(
@@ -62,8 +62,12 @@ class Bench:
         self.foreseen: list[Foreseen] = []
         self.commands: list[Command] = []
         self.stops: list[Trajectory] = []
+        self.sent: list[Trajectory] = []
+        """Of commands and stops, in order."""
         self.executing: Trajectory | None = None
-        self.cameras = [camera.name for camera in ROBOT.cameras]
+        self.cameras = [camera.name for camera in robot.cameras]
+        self._shapes = {camera.name: (camera.height, camera.width, 3) for camera in robot.cameras}
+        self._period_ms = 5 * round(200 * robot.dt_s)
         self.speeds: list[float] = []
         self.now_ns = START
         self.run(seen_s)
@@ -75,7 +79,11 @@ class Bench:
         return ActionChunk(request.frame.stamp_ns, ROBOT.dt_s, ROBOT.command_joints, targets)
 
     def positions(self) -> np.ndarray:
-        return HOME if self.executing is None else self.executing.sample(self.now_ns)[0]
+        """In the order of the robot's state joints; those that nobody commands stay at the start pose."""
+        found = dict(self.robot.start_pose)
+        if self.executing is not None:
+            found |= zip(self.executing.joints, self.executing.sample(self.now_ns)[0], strict=True)
+        return np.array([found[joint] for joint in self.robot.state_joints])
 
     def fastest(self) -> float:
         """Largest speed of any joint at this time [rad/s]."""
@@ -89,10 +97,10 @@ class Bench:
             self.speeds.append(0.0 if self.executing is None else self.fastest())
             if elapsed_ms % 10 == 0:
                 self.buffer.add_joint_state(self.now_ns, self.positions())
-            if elapsed_ms % 65 == 0:
+            if elapsed_ms % self._period_ms == 0:
                 for number, camera in enumerate(self.cameras):
-                    colour = np.uint8((elapsed_ms // 65 + 7 * number) % 251)
-                    self.buffer.add_image(camera, self.now_ns, np.full((180, 320, 3), colour))
+                    colour = np.uint8((elapsed_ms // self._period_ms + 7 * number) % 251)
+                    self.buffer.add_image(camera, self.now_ns, np.full(self._shapes[camera], colour))
             self.keep(self.rollout.watch(self.now_ns))
             request = self.rollout.request(self.now_ns)
             if request is not None:
@@ -116,9 +124,13 @@ class Bench:
             return
         if command is not None:
             self.commands.append(command)
-            self.executing = command.plan.trajectory
+            self._send(command.plan.trajectory)
 
     def keep(self, stop: Trajectory | None) -> None:
         if stop is not None:
             self.stops.append(stop)
-            self.executing = stop
+            self._send(stop)
+
+    def _send(self, trajectory: Trajectory) -> None:
+        self.sent.append(trajectory)
+        self.executing = trajectory

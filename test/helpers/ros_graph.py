@@ -7,12 +7,11 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from itertools import pairwise
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
-import numpy as np
 import rclpy
 from builtin_interfaces.msg import Duration
 from diagnostic_msgs.msg import DiagnosticArray
@@ -32,7 +31,7 @@ from trajectory_msgs.msg import JointTrajectory
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.motion.trajectory import Trajectory
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy, SetInstruction
-from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.messages import trajectory_of
 from dreamzero_ros.ros.processes import Processes
 from dreamzero_ros.ros.qos import REPORT
@@ -69,7 +68,8 @@ class Graph:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.domain = free_domain()
+        self._stack = ExitStack()
+        self.domain = self._stack.enter_context(reserved_domain())
         self.environment = graph_environment(self.domain, str(folder)) | {"CUDA_VISIBLE_DEVICES": ""}
         self.processes = Processes(self.environment, folder)
         self.context = Context()
@@ -129,6 +129,7 @@ class Graph:
             node.destroy_node()
         self.executor.shutdown()
         rclpy.shutdown(context=self.context)
+        self._stack.close()
 
 
 class Operator(Recorder):
@@ -286,20 +287,6 @@ def by_controller(commands: Iterable[JointTrajectory]) -> dict[tuple[str, ...], 
     for message in commands:
         found[tuple(message.joint_names)].append(trajectory_of(message))
     return dict(found)
-
-
-def assert_continuous(trajectories: list[Trajectory]) -> None:
-    """Each begins where the one before is at that time, with its velocity."""
-    for index, (old, new) in enumerate(pairwise(trajectories)):
-        for name, one, other in zip(
-            ("position", "velocity"), old.sample(new.start_ns), new.sample(new.start_ns), strict=True
-        ):
-            np.testing.assert_allclose(other, one, atol=1e-6, err_msg=f"{name} at the start of {index + 1}")
-
-
-def assert_at_rest_in_the_end(trajectory: Trajectory) -> None:
-    """Silence of the sender after it means a standing arm."""
-    np.testing.assert_array_equal(trajectory.velocities[-1], 0.0)
 
 
 def _yaml(value: object) -> str:

@@ -36,10 +36,10 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 @pytest.fixture(scope="session")
 def _this_machine_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """The test process takes part in the graphs: it needs the environment of their processes."""
-    from dreamzero_ros.ros.isolation import free_domain, graph_environment
+    from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 
-    with pytest.MonkeyPatch.context() as patch:
-        environment = graph_environment(free_domain(), str(tmp_path_factory.mktemp("ros_log")))
+    with pytest.MonkeyPatch.context() as patch, reserved_domain() as domain:
+        environment = graph_environment(domain, str(tmp_path_factory.mktemp("ros_log")))
         for name in environment.keys() - os.environ.keys():
             patch.setenv(name, environment[name])
         yield

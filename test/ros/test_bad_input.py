@@ -9,16 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from closed_loop import assert_at_rest_in_the_end, assert_continuous
 from robot import JOINT_STATES, Robot
-from ros_graph import (
-    ARRIVAL_S,
-    TINY,
-    Graph,
-    Operator,
-    assert_at_rest_in_the_end,
-    assert_continuous,
-    set_parameters,
-)
+from ros_graph import ARRIVAL_S, TINY, Graph, Operator, set_parameters
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns

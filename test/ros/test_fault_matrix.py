@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from closed_loop import assert_at_rest_in_the_end, assert_continuous
 from control_msgs import action as actions
 from rclpy.action import ActionServer, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.node import Node
 from robot import JOINT_STATES, Robot
-from ros_graph import Graph, Operator, assert_at_rest_in_the_end, assert_continuous
+from ros_graph import Graph, Operator
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end, assert_continuous, segments
+from closed_loop import assert_at_rest_in_the_end, assert_continuous
+from ros_graph import TINY, Graph, Operator, segments
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.motion.trajectory import Trajectory

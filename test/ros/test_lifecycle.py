@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed_loop import assert_at_rest_in_the_end, assert_continuous
 from lifecycle_msgs.msg import Transition
 from robot import JOINT_STATES, Robot
-from ros_graph import ARRIVAL_S, TINY, Graph, Operator, assert_at_rest_in_the_end, assert_continuous
+from ros_graph import ARRIVAL_S, TINY, Graph, Operator
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy

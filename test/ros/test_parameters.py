@@ -18,7 +18,7 @@ from rclpy.parameter import Parameter
 
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.footage_node import FootageParameters
-from dreamzero_ros.ros.isolation import free_domain
+from dreamzero_ros.ros.isolation import reserved_domain
 from dreamzero_ros.ros.parameters import declare, on_change
 from dreamzero_ros.ros.sim_node import SimParameters
 
@@ -31,9 +31,10 @@ KINDS = (PolicyParameters, SimParameters, FootageParameters)
 @pytest.fixture(scope="module")
 def context() -> Iterator[Context]:
     made = Context()
-    rclpy.init(context=made, domain_id=free_domain())
-    yield made
-    rclpy.shutdown(context=made)
+    with reserved_domain() as domain:
+        rclpy.init(context=made, domain_id=domain)
+        yield made
+        rclpy.shutdown(context=made)
 
 
 def node(context: Context, **values: object) -> Node:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from closed_loop import assert_at_rest_in_the_end
 from lifecycle_msgs.msg import Transition
 from robot import Robot
-from ros_graph import TINY, Graph, Operator, assert_at_rest_in_the_end
+from ros_graph import TINY, Graph, Operator
 from spawned import gone, meetings, ranks_of
 
 from dreamzero_ros.embodiment.load import load

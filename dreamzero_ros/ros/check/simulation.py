@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
-from dreamzero_ros.ros.isolation import free_domain, graph_environment
+from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.processes import Processes
 
 NODE = "sim_node"
@@ -53,8 +53,8 @@ class Simulation:
 @contextmanager
 def simulation() -> Iterator[Simulation]:
     """Moves this process to a ROS domain of its own; to be entered before ROS is initialised."""
-    with TemporaryDirectory() as folder:
-        os.environ.update(graph_environment(free_domain(), folder))
+    with TemporaryDirectory() as folder, reserved_domain() as domain:
+        os.environ.update(graph_environment(domain, folder))
         with Processes(os.environ, Path(folder)) as processes:
             yield Simulation(processes)
 
