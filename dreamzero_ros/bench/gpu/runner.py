@@ -45,6 +45,8 @@ class Report:
     out: Path
     budget_s: float
     begun: float = field(default_factory=time.monotonic)
+    done: list[dict[str, Any]] = field(default_factory=list)
+    """What is known of the stages that ended."""
 
     @property
     def left_s(self) -> float:
@@ -59,38 +61,31 @@ class Report:
         self.out.mkdir(parents=True, exist_ok=True)
         for old in (*self.out.glob("[0-9][0-9]_*.json"), *self.out.glob("[0-9][0-9]_*.log")):
             old.unlink()  # of a report before: no page may mix two
-        done: list[dict[str, Any]] = []
-        waiting = list(stages)
-        try:
-            for number, stage in enumerate(stages, start=1):
-                print(f"{stage.title} ...", end=" ", flush=True)
-                done.append(self._stage(number, stage))
-                waiting.pop(0)
-                print(_line(done[-1]), flush=True)
-                self._write_page(done, waiting)
-        finally:
-            self._write_page(done, waiting)
-        return not any(stage["status"] in FAULTS for stage in done)
+        for number, stage in enumerate(stages, start=1):
+            print(f"{stage.title} ...", end=" ", flush=True)
+            try:
+                self._stage(number, stage)
+            finally:
+                waiting = [stage.title for stage in stages[len(self.done) :]]
+                taken_s = time.monotonic() - self.begun
+                write_page(self.out / "report.md", self.done, waiting, self.sizes, taken_s)
+            print(_line(self.done[-1]), flush=True)
+        return not any(stage["status"] in FAULTS for stage in self.done)
 
-    def _write_page(self, done: Sequence[dict[str, Any]], waiting: Sequence[Stage]) -> None:
-        titles = [stage.title for stage in waiting]
-        write_page(self.out / "report.md", done, titles, self.sizes, time.monotonic() - self.begun)
-
-    def _stage(self, number: int, stage: Stage) -> dict[str, Any]:
-        """Run one stage and say how it ended."""
+    def _stage(self, number: int, stage: Stage) -> None:
+        """Run one stage and keep how it ended."""
         path = self.out / f"{number:02}_{stage.name}.json"
         limit_s = min(stage.limit_s, self.left_s)
         about = {"stage": stage.name, "title": stage.title, "limit_s": round(limit_s, 1)}
         if limit_s < LEAST_S and limit_s < stage.limit_s:
-            told = about | {"status": NOT_RUN, "seconds": 0.0, "words": "the time was over", "results": []}
-            write_json(path, told)
-            return told
+            self._keep(path, about, 0.0, NOT_RUN, "the time was over")
+            return
         begin = time.monotonic()
         log = path.with_suffix(".log")
         try:
             code = self._process(stage, path, log, limit_s)
         except KeyboardInterrupt:
-            self._keep(path, about, begin, CUT, "interrupted")
+            self._keep(path, about, time.monotonic() - begin, CUT, "interrupted")
             raise
         if code is None and limit_s < stage.limit_s:
             status, words = CUT, f"the time for the report was over after {limit_s:.0f} s of this stage"
@@ -101,7 +96,7 @@ class Report:
             status, words = CRASHED, f"{how}: {_last_lines(log)}"
         else:
             status, words = "", ""
-        return self._keep(path, about, begin, status, words)
+        self._keep(path, about, time.monotonic() - begin, status, words)
 
     def _process(self, stage: Stage, path: Path, log: Path, limit_s: float) -> int | None:
         """Run the process of a stage; returns its exit code, or None where it was not done in time."""
@@ -124,19 +119,15 @@ class Report:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def _keep(
-        self, path: Path, about: dict[str, Any], begin: float, status: str, words: str
-    ) -> dict[str, Any]:
-        """Add how a stage ended to what it wrote itself."""
+    def _keep(self, path: Path, about: dict[str, Any], taken_s: float, status: str, words: str) -> None:
+        """Add how a stage ended to what it wrote itself; no status: as it says itself."""
         found: dict[str, Any] = {"status": RUNNING, "results": []}
         if path.exists():
             found = json.loads(path.read_text(encoding="utf-8"))
-        seconds = round(time.monotonic() - begin, 1)
-        told = about | {"seconds": seconds, "words": words} | found
-        if status:
-            told["status"] = status
+        told = about | {"seconds": round(taken_s, 1), "words": words} | found
+        told["status"] = status or told["status"]
         write_json(path, told)
-        return told
+        self.done.append(told)
 
 
 def _line(stage: dict[str, Any]) -> str:
