@@ -55,7 +55,7 @@ def breakdown(device: torch.device, call: Callable[[], object]) -> Result:
         spans = [
             (event.name, event.time_range.start, event.time_range.end)
             for event in recorded.events()
-            if event.device_type == DeviceType.CUDA
+            if event.device_type == DeviceType.CUDA and not event.is_user_annotation
         ]
         if not spans:
             return Result("one chunk", error="the profiler saw no kernel of the GPU")

@@ -45,7 +45,14 @@ ROUNDS = 3
 TWIN_KERNELS = {"cuda": [SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH], "cpu": [SDPBackend.MATH]}
 """Kernels of attention that the plain engine would not take by itself."""
 
-COLUMNS = ("", "begin [s]", "continue [s]", "denoise [s]", "TFLOP/s", "of peak", "memory [GB]")
+COLUMNS = ("[s]", "begin", "continue", "denoise", "ratio", "TFLOP/s", "of peak", "GB", "differ")
+"""Times of a chunk that begins a window, of one that continues it, and of denoising in the latter, then what
+`LEGEND` says."""
+LEGEND = (
+    "ratio: to the plain engine's time; of peak: of what products of matrices reach; differ: distance of the "
+    "actions from the plain engine's"
+)
+LADDER = "Switch by switch"
 
 
 def large_model(device: torch.device, sizes: Sizes) -> Iterator[Part]:
@@ -98,7 +105,7 @@ class Model:
         self.sizes = sizes
         self.name = name
         self.linear_format = linear_format
-        self._plain_actions: Tensor | None = None
+        self._plain: Timed | None = None
         self.rungs = [rung for rung in ladder(device) if sizes.compile or not rung.switches.compile]
         last_exact = [rung for rung in self.rungs if not rung.switches.float8_cache][-1]
         self.all = replace(last_exact, name="all", ahead=True, linear_format=linear_format)
@@ -140,12 +147,13 @@ class Model:
         """Time the plain engine, and tell how far it is from itself with another kernel of attention."""
         setting = replace(self.rungs[0], linear_format=self.linear_format)
         timed = self._run(self._sampler(self.sizes.steps[0]), setting, RUNG_WINDOW)
-        self._plain_actions = _actions(timed)
+        self._plain = timed
         with sdpa_kernel(TWIN_KERNELS[self.device.type]):
             twin = self._run(self._sampler(self.sizes.steps[0]), setting, RUNG_WINDOW, warm_up=0)
         result = self._report(timed, self._sampler(self.sizes.steps[0]))
-        spread = _difference(_actions(twin), self._plain_actions)
-        result.notes.append(f"actions differ by {spread:.1e} with another kernel of attention: rounding")
+        spread = _difference(twin, timed)
+        result.notes.append(LEGEND)
+        result.notes.append(f"with another kernel of attention, actions differ by {spread:.1e}: rounding")
         result.figures["spread"] = spread
         return result
 
@@ -155,8 +163,6 @@ class Model:
         timed = self._run(chosen, self.all, window)
         result = self._report(timed, chosen)
         last = timed.calls[-1]
-        if steps == self.sizes.steps[0]:
-            self._tell_difference(result, timed)
         if self.device.type == "cuda" and self.name == "wan21_14b":
             what = f"{steps} step{'s' * (steps > 1)}{', fp8' * (self.linear_format == 'fp8')}"
             seconds = last.stages_s["chunk"]
@@ -173,9 +179,7 @@ class Model:
         """Time one choice of switches."""
         chosen = self._sampler(self.sizes.steps[0])
         timed = self._run(chosen, rung, RUNG_WINDOW)
-        result = self._report(timed, chosen)
-        self._tell_difference(result, timed)
-        return result
+        return replace(self._report(timed, chosen), title="one more switch on each", group=LADDER)
 
     def kernels(self) -> Result:
         """Profile a chunk that continues a window, with all speed-ups."""
@@ -200,14 +204,17 @@ class Model:
         tokens = engine.encode_image(one[:, :, 0])
         works: dict[str, Callable[[], object]] = {
             "image encoder": lambda: engine.encode_image(one[:, :, 0]),
-            "keys and values of the image": lambda: engine.transformer.fill_image(context, tokens),
-            f"conditioning: video encoder, {blank} images": lambda: engine.encode_video(clip),
-            f"a call that continues: video encoder, {of_call} images": lambda: engine.encode_video(call),
+            "its keys and values": lambda: engine.transformer.fill_image(context, tokens),
+            f"conditioning, {blank} image{'s' * (blank > 1)}": lambda: engine.encode_video(clip),
+            f"a later call, {of_call} images": lambda: engine.encode_video(call),
         }
         result = Result(
-            "before denoising", ("", "[ms]", "TFLOP", "needed at peak [ms]", "of peak"), figures={"ms": {}}
+            "before denoising", ("", "[ms]", "TFLOP", "at peak [ms]", "of peak"), figures={"ms": {}}
         )
-        with torch.no_grad():
+        in_bfloat16 = torch.autocast(
+            self.device.type, torch.bfloat16, enabled=engine.dtype == torch.bfloat16
+        )  # as a session does it
+        with torch.no_grad(), in_bfloat16:
             for name, work in works.items():
                 with FlopCounterMode(display=False) as counter:
                     work()
@@ -247,17 +254,21 @@ class Model:
         transformer_s = _transformer_s(last)
         flops = rung_flops(self.engine.config, chosen, timed.setting.switches, last)
         share = flops / transformer_s / self.peak
+        ratio, difference = self._against_plain(timed)
         row = (
-            f"{last.computed} steps",
+            timed.setting.name,
             f"{first.stages_s['chunk']:.3f}",
             f"{last.stages_s['chunk']:.3f}",
             f"{transformer_s:.3f}",
-            f"{flops / transformer_s / 1e12:.4g}",
+            "-" if ratio is None else f"{ratio:.2f}",
+            f"{flops / transformer_s / 1e12:.3g}",
             f"{100 * share:.0f} %",
             f"{timed.memory_mb / 1e3:.1f}",
+            "-" if difference is None else f"{difference:.1e}",
         )
         return Result(
-            f"{timed.setting.name}; the chunk that continues has {last.stored_frames} frames in the cache",
+            f"{last.computed} transformer runs; the chunk that continues begins with {last.stored_frames} "
+            "latent frames in the cache",
             COLUMNS,
             [row],
             figures={
@@ -266,26 +277,33 @@ class Model:
                 "share_of_peak": share,
                 "peak_tflops": self.peak / 1e12,
                 "memory_mb": timed.memory_mb,
+                "ratio": ratio,
+                "difference": difference,
                 "guided": guidance_scale(chosen, timed.setting.switches) != 1,
             },
         )
 
-    def _tell_difference(self, result: Result, timed: Timed) -> None:
-        """Compare actions with the plain engine's, where that ran."""
-        if self._plain_actions is not None:
-            ours = _actions(timed)[: len(self._plain_actions)]
-            difference = _difference(ours, self._plain_actions[: len(ours)])
-            result.notes.append(f"actions differ by {difference:.1e} from the plain engine's")
-            result.figures["difference"] = difference
+    def _against_plain(self, timed: Timed) -> tuple[float | None, float | None]:
+        """Say how many times as fast as the plain engine it is, and how far its actions are from that one's.
+
+        Both where the plain engine answered the same calls with as many steps.
+        """
+        plain = self._plain
+        if plain is None or plain.calls[-1].computed != timed.calls[-1].computed:
+            return None, None
+        at = min(len(plain.calls), len(timed.calls)) - 1
+        seconds = [one.calls[at].stages_s["chunk"] for one in (plain, timed)]
+        return seconds[0] / seconds[1], _difference(timed, plain)
 
 
 def _transformer_s(call: Call) -> float:
     return sum(call.stages_s.get(stage, 0.0) for stage in ("prefill", "denoise"))
 
 
-def _actions(timed: Timed) -> Tensor:
-    return torch.cat([call.actions.flatten() for call in timed.calls]).double()
-
-
-def _difference(got: Tensor, truth: Tensor) -> float:
-    return float((got - truth).norm() / truth.norm())
+def _difference(timed: Timed, truth: Timed) -> float:
+    """Return the distance of the actions of the calls that both answered, as a share of their size."""
+    pairs = list(zip(timed.calls, truth.calls, strict=False))
+    got, wanted = (
+        torch.cat([call.actions.flatten() for call in calls]).double() for calls in zip(*pairs, strict=True)
+    )
+    return float((got - wanted).norm() / wanted.norm())

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import textwrap
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def _stage(stage: Told) -> list[str]:
     lines = []
     if stage["words"]:
         lines += ["```text", *(line[:WIDTH] for line in stage["words"].splitlines()), "```", ""]
-    for result in stage["results"]:
+    for result in _grouped(stage["results"]):
         lines += [f"### {result['part']}", ""]
         lines += [_wrapped(f"{result['title']}: {result['status']}, {result['seconds']:.1f} s."), ""]
         if result["error"]:
@@ -99,6 +100,25 @@ def _stage(stage: Told) -> list[str]:
         lines += [_wrapped(f"- {note}", "  ") for note in result["notes"]]
         lines.append("")
     return lines[:-1]
+
+
+def _grouped(results: Sequence[Told]) -> Iterator[Told]:
+    """Join results one after the other that share a table."""
+    for group, members in groupby(results, key=lambda result: result["group"]):
+        if not group:
+            yield from members
+            continue
+        first, *others = members
+        all_of_them = [first, *others]
+        yield {
+            **first,
+            "part": group,
+            "status": next((one["status"] for one in all_of_them if not one["right"]), first["status"]),
+            "seconds": sum(one["seconds"] for one in all_of_them),
+            "rows": [row for one in all_of_them for row in one["rows"]],
+            "notes": list(dict.fromkeys(note for one in all_of_them for note in one["notes"])),
+            "error": "\n".join(one["error"] for one in all_of_them if one["error"]),
+        }
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

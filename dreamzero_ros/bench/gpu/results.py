@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -73,13 +74,22 @@ class Result:
     """Numbers for scripts."""
     error: str = ""
     """Words of what went wrong, where something did."""
+    group: str = ""
+    """Title of a table that results one after the other share; none: a table of its own."""
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it with the verdicts."""
-        verdicts = [asdict(check) | {"right": check.right} for check in self.checks]
+        verdicts = [
+            asdict(check) | {"error": _number(check.error), "right": check.right} for check in self.checks
+        ]
         goals = [asdict(goal) | {"shortfall": round(goal.shortfall, 3)} for goal in self.goals]
         right = not self.error and all(check.right for check in self.checks)
         return asdict(self) | {"checks": verdicts, "goals": goals, "right": right}
+
+
+def _number(value: float) -> float | str:
+    """Return a number that JSON knows, or the name of one that it does not."""
+    return value if math.isfinite(value) else str(value)
 
 
 class Part(NamedTuple):

@@ -23,9 +23,9 @@ class Stage:
 STAGES = (
     Stage("device", "The device and its measured peaks", f"{HERE}.device:peaks", 60),
     Stage("correctness", "Is it right here?", f"{HERE}.correctness:correctness", 180),
-    Stage("large_model", "The 14B model in bfloat16", f"{HERE}.models:large_model", 240),
-    Stage("large_model_fp8", "The 14B model in fp8", f"{HERE}.models:large_model_fp8", 180),
-    Stage("second_model", "The 5B model", f"{HERE}.models:second_model", 120),
+    Stage("large_model", "The large model", f"{HERE}.models:large_model", 240),
+    Stage("large_model_fp8", "The large model in fp8", f"{HERE}.models:large_model_fp8", 180),
+    Stage("second_model", "The second model", f"{HERE}.models:second_model", 120),
 )
 
 
