@@ -9,7 +9,7 @@ found by trying.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -28,7 +28,7 @@ from dreamzero_ros.bench.gpu.reference import (
     recorded_sampler,
     recorded_transformer,
 )
-from dreamzero_ros.bench.gpu.results import Check, NotHereError, Part, Result
+from dreamzero_ros.bench.gpu.results import ROUNDINGS, Check, NotHereError, Part, Result
 from dreamzero_ros.bench.gpu.sizes import Sizes
 from dreamzero_ros.engine.assembly import parts as engine_parts
 from dreamzero_ros.engine.attention import attend
@@ -42,10 +42,6 @@ from dreamzero_ros.engine.linear_format import converter
 from dreamzero_ros.engine.session import Noise, Session
 from dreamzero_ros.engine.switches import EAGER, EXACT, FULL, Switches
 from dreamzero_ros.engine.weights import random_engine
-
-ROUNDINGS = 2.0
-"""How many times as far from the truth as the plain engine something may be that sums in another order: the
-two differ by at most the sum of their own errors, and neither needs to be the worse."""
 
 BF16_ROUNDING = 2.0**-8
 """Largest relative error of rounding to bfloat16."""
@@ -329,7 +325,7 @@ def _recorder(device: torch.device, switches: Switches) -> Recorder | None:
     return OperatorRecorder() if switches.graphs and device.type != "cuda" else None
 
 
-def _converter(device: torch.device, dtype: torch.dtype):  # type: ignore[no-untyped-def]
+def _converter(device: torch.device, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     try:
         return converter("fp8", device, dtype)
     except ValueError as error:

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dreamzero_ros.bench.gpu.device import wait
 from dreamzero_ros.bench.gpu.kernels import breakdown
-from dreamzero_ros.bench.gpu.results import Goal, NotHereError, Part, Result
+from dreamzero_ros.bench.gpu.results import ROUNDINGS, Check, Goal, NotHereError, Part, Result
 from dreamzero_ros.bench.gpu.sizes import Sizes
 from dreamzero_ros.engine.bench import PROMPT, Call, Setting, Timed, ladder, random_inputs, run, sampler
 from dreamzero_ros.engine.bench_report import rung_flops
@@ -28,7 +28,7 @@ from dreamzero_ros.engine.config import LinearFormat, SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.flops import measured_peak_flops
 from dreamzero_ros.engine.linear_format import formats_in_words
-from dreamzero_ros.engine.session import Session, guidance_scale
+from dreamzero_ros.engine.session import Session
 from dreamzero_ros.engine.weights import random_engine
 
 GOALS = {("native", 8): 1.5, ("fp8", 4): 0.60, ("native", 1): 0.143, ("fp8", 1): 0.143}
@@ -38,6 +38,8 @@ PUBLIC_BEST_S = 1.78
 """Time of a chunk of the 14B model with 8 steps on one such GPU, the best public figure [s]."""
 GOAL_SHARE = 0.70
 """Part of the measured peak that the transformer should reach."""
+WEIGHTS_S = 30.0
+"""Time in which random weights should be made [s]."""
 RUNG_WINDOW = 2
 """Calls of a window on the rungs of the ladder: one begins it, one continues it."""
 ROUNDS = 3
@@ -52,6 +54,8 @@ LEGEND = (
     "ratio: to the plain engine's time; of peak: of what products of matrices reach; differ: distance of the "
     "actions from the plain engine's"
 )
+WHY_RIGHT = f"{ROUNDINGS:g} x what another kernel of attention makes"
+"""Two right answers differ by the roundings of both, and so do those of two kernels."""
 LADDER = "Switch by switch"
 
 
@@ -106,6 +110,7 @@ class Model:
         self.name = name
         self.linear_format = linear_format
         self._plain: Timed | None = None
+        self._spread = 0.0
         self.rungs = [rung for rung in ladder(device) if sizes.compile or not rung.switches.compile]
         last_exact = [rung for rung in self.rungs if not rung.switches.float8_cache][-1]
         self.all = replace(last_exact, name="all", ahead=True, linear_format=linear_format)
@@ -141,25 +146,28 @@ class Model:
         notes = [f"linear layers: {formats_in_words(engine.transformer)}"]
         if held is not None:
             notes.append(f"weights: {held:.1f} GB; random embeddings stand in for the text encoder")
-        return Result(words, notes=notes, figures={"seconds": taken, "weights_gb": held})
+        result = Result(words, notes=notes, figures={"seconds": taken, "weights_gb": held})
+        if self.device.type == "cuda":
+            result.goals.append(Goal(f"weights of {self.name} are made", taken, WEIGHTS_S, "s"))
+        return result
 
     def plain(self) -> Result:
         """Time the plain engine, and tell how far it is from itself with another kernel of attention."""
         setting = replace(self.rungs[0], linear_format=self.linear_format)
-        timed = self._run(self._sampler(self.sizes.steps[0]), setting, RUNG_WINDOW)
-        self._plain = timed
+        chosen = sampler(str(self.sizes.steps[0]))
+        timed = self._run(chosen, setting, RUNG_WINDOW)
         with sdpa_kernel(TWIN_KERNELS[self.device.type]):
-            twin = self._run(self._sampler(self.sizes.steps[0]), setting, RUNG_WINDOW, warm_up=0)
-        result = self._report(timed, self._sampler(self.sizes.steps[0]))
-        spread = _difference(twin, timed)
-        result.notes.append(LEGEND)
-        result.notes.append(f"with another kernel of attention, actions differ by {spread:.1e}: rounding")
-        result.figures["spread"] = spread
+            twin = self._run(chosen, setting, RUNG_WINDOW, warm_up=0)
+        self._plain, self._spread = timed, _difference(twin, timed)
+        result = self._report(timed, chosen)
+        words = f"with another kernel of attention, actions differ by {self._spread:.1e}: that is rounding"
+        result.notes += [LEGEND, words]
+        result.figures["spread"] = self._spread
         return result
 
     def timed(self, steps: int, window: int) -> Result:
         """Time all speed-ups with so many transformer runs per chunk."""
-        chosen = self._sampler(steps)
+        chosen = sampler(str(steps))
         timed = self._run(chosen, self.all, window)
         result = self._report(timed, chosen)
         last = timed.calls[-1]
@@ -173,17 +181,20 @@ class Model:
                 share = result.figures["share_of_peak"]
                 result.goals.append(Goal("transformer, of the measured peak", share, GOAL_SHARE, "", False))
         result.notes.append(f"speed-ups: {timed.speedups}")
+        if self.device.type == "cuda":
+            held = torch.cuda.max_memory_reserved(self.device) / 1e9
+            result.notes.append(f"the process has taken {held:.1f} GB of the device, graphs and all")
         return result
 
     def rung(self, rung: Setting) -> Result:
         """Time one choice of switches."""
-        chosen = self._sampler(self.sizes.steps[0])
+        chosen = sampler(str(self.sizes.steps[0]))
         timed = self._run(chosen, rung, RUNG_WINDOW)
         return replace(self._report(timed, chosen), title="one more switch on each", group=LADDER)
 
     def kernels(self) -> Result:
         """Profile a chunk that continues a window, with all speed-ups."""
-        chosen = self._sampler(self.sizes.steps[0])
+        chosen = sampler(str(self.sizes.steps[0]))
         session = Session(self.engine, chosen, switches=self.all.switches)
         for images in (1, 4, 1):  # the second window replays what the first one compiled and recorded
             self._step(session, images)
@@ -225,9 +236,6 @@ class Model:
                 result.figures["ms"][name] = 1e3 * seconds
         return result
 
-    def _sampler(self, steps: int) -> SamplerConfig:
-        return sampler(str(steps))
-
     def _run(self, chosen: SamplerConfig, setting: Setting, window: int, warm_up: int = 1) -> Timed:
         timed, *_ = run(self.engine, chosen, [setting], window, warm_up, window=window)
         gc.collect()
@@ -266,11 +274,19 @@ class Model:
             f"{timed.memory_mb / 1e3:.1f}",
             "-" if difference is None else f"{difference:.1e}",
         )
+        exact = self.linear_format == "native" and not timed.setting.switches.float8_cache
+        deep = (
+            self.sizes.dtype == torch.bfloat16
+        )  # roundings are many: float32 is compared with float64 elsewhere
+        checks = []
+        if difference is not None and timed is not self._plain and exact and deep:
+            checks.append(Check(timed.setting.name, difference, ROUNDINGS * self._spread, WHY_RIGHT))
         return Result(
             f"{last.computed} transformer runs; the chunk that continues begins with {last.stored_frames} "
             "latent frames in the cache",
             COLUMNS,
             [row],
+            checks=checks,
             figures={
                 "begin_s": dict(first.stages_s),
                 "continue_s": dict(last.stages_s),
@@ -279,7 +295,6 @@ class Model:
                 "memory_mb": timed.memory_mb,
                 "ratio": ratio,
                 "difference": difference,
-                "guided": guidance_scale(chosen, timed.setting.switches) != 1,
             },
         )
 

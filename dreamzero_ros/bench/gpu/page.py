@@ -41,15 +41,16 @@ def write_page(
         sizes: Name of the sizes.
         seconds: Time since the report began [s].
     """
-    environment = next((stage["environment"] for stage in stages if stage.get("environment")), {})
+    known = (stage["environment"] for stage in stages if stage.get("environment"))
+    environment: Mapping[str, str] = next(known, {})
     told = [f"{name} {environment[name]}" for name in ENVIRONMENT if name in environment]
     date = time.strftime("%Y-%m-%d %H:%M", time.localtime())
     lines = ["# GPU report", "", _wrapped(f"{date}, {seconds:.0f} s, sizes: {sizes}; {'; '.join(told)}.")]
     lines += ["", "## What is worst", "", *_worst(stages)]
     goals = [goal for stage in stages for result in stage["results"] for goal in result["goals"]]
     if goals:
-        rows = [(g["what"], _figure(g, "value"), _figure(g, "goal"), _reached(g)) for g in goals]
-        lines += ["", "## Goals", "", *_table(("", "measured", "goal", "reached"), rows)]
+        cells = [(g["what"], _figure(g, "value"), _figure(g, "goal"), _reached(g)) for g in goals]
+        lines += ["", "## Goals", "", *_table(("", "measured", "goal", "reached"), cells)]
     rows = [(s["title"], s["status"], f"{s['seconds']:.0f} s") for s in stages]
     rows += [(title, "not run", "") for title in waiting]
     lines += ["", "## Stages", "", *_table(("stage", "", "time"), rows)]

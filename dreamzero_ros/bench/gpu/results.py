@@ -22,6 +22,10 @@ PASSED, FAILED, CRASHED, TIMED_OUT, CUT, SKIPPED, NOT_RUN, RUNNING = (
 )
 """What becomes of a stage. Cut short: the time for the whole report was over."""
 
+ROUNDINGS = 2.0
+"""How many times as far from the truth as the plain engine something may be that sums in another order: the
+two differ by at most the sum of their own errors, and neither needs to be the worse."""
+
 FAULTS = (FAILED, CRASHED, TIMED_OUT)
 """Ends of a stage that make the report a failure."""
 

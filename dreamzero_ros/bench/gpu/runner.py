@@ -59,22 +59,26 @@ class Report:
         A page is written after each of them, also where a KeyboardInterrupt ends the report.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        for old in (*self.out.glob("[0-9][0-9]_*.json"), *self.out.glob("[0-9][0-9]_*.log")):
-            old.unlink()  # of a report before: no page may mix two
-        for number, stage in enumerate(stages, start=1):
+        for stage in stages:
+            self._path(stage).unlink(missing_ok=True)  # of a report before: no page may mix two
+        for stage in stages:
             print(f"{stage.title} ...", end=" ", flush=True)
             try:
-                self._stage(number, stage)
+                self._stage(stage)
             finally:
                 waiting = [stage.title for stage in stages[len(self.done) :]]
                 taken_s = time.monotonic() - self.begun
                 write_page(self.out / "report.md", self.done, waiting, self.sizes, taken_s)
             print(_line(self.done[-1]), flush=True)
-        return not any(stage["status"] in FAULTS for stage in self.done)
+        parts = [result for stage in self.done for result in stage["results"]]
+        return not any(told["status"] in FAULTS for told in (*self.done, *parts))
 
-    def _stage(self, number: int, stage: Stage) -> None:
+    def _path(self, stage: Stage) -> Path:
+        return self.out / f"{stage.number:02}_{stage.name}.json"
+
+    def _stage(self, stage: Stage) -> None:
         """Run one stage and keep how it ended."""
-        path = self.out / f"{number:02}_{stage.name}.json"
+        path = self._path(stage)
         limit_s = min(stage.limit_s, self.left_s)
         about = {"stage": stage.name, "title": stage.title, "limit_s": round(limit_s, 1)}
         if limit_s < LEAST_S and limit_s < stage.limit_s:

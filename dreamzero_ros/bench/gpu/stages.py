@@ -12,6 +12,8 @@ HERE = "dreamzero_ros.bench.gpu"
 class Stage:
     """One process of the report."""
 
+    number: int
+    """Its place in the report, with which the names of its files begin."""
     name: str
     title: str
     parts: str
@@ -21,11 +23,11 @@ class Stage:
 
 
 STAGES = (
-    Stage("device", "The device and its measured peaks", f"{HERE}.device:peaks", 60),
-    Stage("correctness", "Is it right here?", f"{HERE}.correctness:correctness", 180),
-    Stage("large_model", "The large model", f"{HERE}.models:large_model", 240),
-    Stage("large_model_fp8", "The large model in fp8", f"{HERE}.models:large_model_fp8", 180),
-    Stage("second_model", "The second model", f"{HERE}.models:second_model", 120),
+    Stage(1, "device", "The device and its measured peaks", f"{HERE}.device:peaks", 60),
+    Stage(2, "correctness", "Is it right here?", f"{HERE}.correctness:correctness", 180),
+    Stage(3, "large_model", "The large model", f"{HERE}.models:large_model", 240),
+    Stage(4, "large_model_fp8", "The large model in fp8", f"{HERE}.models:large_model_fp8", 180),
+    Stage(5, "second_model", "The second model", f"{HERE}.models:second_model", 120),
 )
 
 

@@ -37,7 +37,7 @@ def test_every_stage_measures_all_its_parts_on_a_cpu(
     out = tmp_path / "stage.json"
     measure_stage(stage.parts, CPU, "least", out)
     told = json.loads(out.read_text())
-    assert told["status"] == "passed", [result["error"] for result in told["results"]]
+    assert told["status"] == "passed", [result for result in told["results"] if not result["right"]]
     module, _, function = stage.parts.partition(":")
     expected = [part.title for part in getattr(import_module(module), function)(CPU, LEAST)]
     assert [result["part"] for result in told["results"]] == expected
@@ -73,7 +73,7 @@ def test_a_wrong_speed_up_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_wrong_scale_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        correctness, "widen", lambda x, scale, dtype: float8_cache.widen(x, 1.001 * scale, dtype)
+        correctness, "widen", lambda x, scale, dtype: float8_cache.widen(x, 1.01 * scale, dtype)
     )
     result = correctness.against_cpu(CPU, LEAST)
     assert not result.checks[0].right

@@ -33,8 +33,11 @@ def grandchild(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return path
 
 
-def stage(kind: str, limit_s: float = PATIENCE_S) -> Stage:
-    return Stage(kind, f"Stage {kind}", f"stages:{kind}", limit_s)
+def numbered(*kinds: str) -> list[Stage]:
+    return [
+        Stage(number, kind, f"Stage {kind}", f"stages:{kind}", PATIENCE_S)
+        for number, kind in enumerate(kinds, start=1)
+    ]
 
 
 def told(out: Path, name: str) -> dict:
@@ -67,7 +70,7 @@ def test_a_stage_that_crashes_and_one_that_goes_wrong_lose_nothing_else(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "report"
-    stages = [stage(kind) for kind in ("killed", "wrong", "missing", "well")]
+    stages = numbered("killed", "wrong", "missing", "well")
     assert not Report("cpu", "least", out, budget_s=600).run(stages)
 
     crashed = told(out, "01_killed")
@@ -90,8 +93,20 @@ def test_a_stage_that_crashes_and_one_that_goes_wrong_lose_nothing_else(
     assert len(lines) == 4 and lines[1].endswith("wrong: raises, beyond, no number")
 
 
+@pytest.mark.parametrize(
+    ("budget_s", "status", "words"),
+    [
+        (600, "timed out", "not done after 120 s"),
+        (100, "cut short", "the time for the report was over after"),
+    ],
+)
 def test_a_stage_that_hangs_is_ended_with_all_that_it_started(
-    tmp_path: Path, grandchild: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    grandchild: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    budget_s: float,
+    status: str,
+    words: str,
 ) -> None:
     """Its time is over as soon as it hangs, however long this machine takes to begin it."""
 
@@ -104,23 +119,23 @@ def test_a_stage_that_hangs_is_ended_with_all_that_it_started(
 
     monkeypatch.setattr(subprocess, "Popen", Impatient)
     out = tmp_path / "report"
-    assert not Report("cpu", "least", out, budget_s=600).run([stage("hangs"), stage("well")])
+    passed = Report("cpu", "least", out, budget_s).run(numbered("hangs", "well"))
     hung = told(out, "01_hangs")
-    assert hung["status"] == "timed out" and "not done after" in hung["words"]
+    assert (hung["status"], passed) == (status, status == "cut short") and words in hung["words"]
     assert [result["part"] for result in hung["results"]] == ["first"]
     wait_until_gone(int(grandchild.read_text()))
     assert told(out, "02_well")["status"] == "passed"
 
 
 def test_what_does_not_fit_into_the_time_is_not_run_and_is_no_failure(tmp_path: Path) -> None:
-    """Nor do results of an earlier report stay."""
-    old = tmp_path / "05_old.json"
-    old.write_text("{}")
-    assert Report("cpu", "least", tmp_path, budget_s=0.5).run([stage("well"), stage("hangs")])
+    """Results of an earlier report are not taken for its own; those of other stages stay."""
+    (tmp_path / "01_well.json").write_text('{"status": "passed", "results": [{"part": "old"}]}')
+    (tmp_path / "05_other.json").write_text("{}")
+    assert Report("cpu", "least", tmp_path, budget_s=0.5).run(numbered("well", "hangs"))
     for name in ("01_well", "02_hangs"):
-        assert told(tmp_path, name)["status"] == "not run"
-        assert told(tmp_path, name)["words"] == "the time was over"
-    assert not old.exists()
+        left = told(tmp_path, name)
+        assert (left["status"], left["words"], left["results"]) == ("not run", "the time was over", [])
+    assert told(tmp_path, "05_other") == {}
 
 
 @pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
@@ -131,7 +146,7 @@ def test_an_interrupted_report_ends_its_processes_and_keeps_what_it_has(
     script = (
         "from dreamzero_ros.bench.gpu import command\n"
         "from dreamzero_ros.bench.gpu.stages import Stage\n"
-        "command.chosen_stages = lambda names: (Stage('hangs', 'Hangs', 'stages:hangs', 600),)\n"
+        "command.chosen_stages = lambda names: (Stage(1, 'hangs', 'Hangs', 'stages:hangs', 600),)\n"
         f"command.main(['--device', 'cpu', '--sizes', 'least', '--out', {str(out)!r}])\n"
     )
     report = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
