@@ -23,6 +23,12 @@ EMBODIMENT ?= droid_franka
 CHUNKS ?= 12
 DEMO ?=
 CHECK ?=
+DEVICE ?= cuda
+REPORT ?=
+GPU_PYTHON ?= 3.12
+GPU_WHEELS := gpu_wheels
+GPU_LIBRARIES := $(GPU_WHEELS)/unpacked
+GPU_PLATFORMS := manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 manylinux2014 manylinux1
 
 ifdef ROS_DISTRO
 VENV_OPTIONS := --system-site-packages
@@ -33,7 +39,7 @@ VENV_OPTIONS :=
 REQUIREMENTS := requirements/python.txt requirements/ros.txt requirements/dev.txt
 endif
 
-.PHONY: help demo check test test-all lint bench clean setup
+.PHONY: help demo check test test-all lint bench gpu-report gpu-wheels clean setup
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -97,6 +103,29 @@ lint: $(READY)  ## ruff and mypy
 bench: $(READY)  ## time the loop; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
 	@$(BIN)/python -m dreamzero_ros.ros.bench $(BENCH)
 
+# On a bare machine the wheels take the place of .venv, which is neither needed nor made.
+gpu-report: $(wildcard $(GPU_WHEELS)/*.whl)  ## all figures of a GPU, eight minutes at most; a trial: make gpu-report DEVICE=cpu
+	@if [ -n "$(wildcard $(GPU_WHEELS)/*.whl)" ]; then \
+		python=$$($(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])'); \
+		ls $(GPU_WHEELS)/*-$$python-*.whl >/dev/null 2>&1 || { \
+			echo "$(GPU_WHEELS) holds wheels for another Python than this $$python: make gpu-wheels GPU_PYTHON=3.11, or"; \
+			echo "choose the other with make gpu-report PYTHON=python3.12"; exit 2; }; \
+		rm -rf $(GPU_LIBRARIES); \
+		for wheel in $(GPU_WHEELS)/*.whl; do $(PYTHON) -m zipfile -e "$$wheel" $(GPU_LIBRARIES); done; \
+		PYTHONPATH="$(GPU_LIBRARIES):$(CURDIR)" exec $(PYTHON) -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
+	elif [ -x $(BIN)/python ]; then \
+		exec $(BIN)/python -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
+	else \
+		exec $(PYTHON) -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
+	fi
+
+gpu-wheels:  ## what a machine without a network needs for gpu-report, as wheels for Python 3.12 (GPU_PYTHON)
+	@rm -rf $(GPU_WHEELS)
+	$(PYTHON) -m pip --disable-pip-version-check download --quiet --dest $(GPU_WHEELS) --no-deps --only-binary=:all: \
+		--python-version $(GPU_PYTHON) --implementation cp $(GPU_PLATFORMS:%=--platform %_x86_64) \
+		--requirement requirements/gpu.txt --constraint requirements/python.txt --constraint requirements/torchao.txt
+	@du -sh $(GPU_WHEELS)
+
 clean:  ## remove what was generated
-	rm -rf $(VENV) build install log demo_out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build install log demo_out gpu_report $(GPU_WHEELS) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

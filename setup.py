@@ -41,7 +41,7 @@ setup(
             f"evaluate_bag = {NAME}.evaluation.run_command:main",
             f"demo = {NAME}.ros.demo:main",
             f"make_bag = {NAME}.evaluation.make_bag_command:main",
-            f"dreamzero-bench = {NAME}.policy.bench:main",
+            f"dreamzero-bench = {NAME}.bench.command:main",
             f"dreamzero-evaluate = {NAME}.evaluation.command:main",
         ]
     },

@@ -11,5 +11,6 @@ The map, lowest level first; imports only go down:
 - ``policy``       ``reset()`` and ``infer(frame) -> ActionChunk``
 - ``sim``          a simulated arm, its controllers and its cameras
 - ``training``     the flow-matching objective
+- ``bench``        times the loop; measures everything that the package owes of a GPU
 - ``ros``          the only importer of rclpy: nodes, bridge, console commands
 """

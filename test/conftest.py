@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,4 +47,6 @@ def figures(record_property: Callable[[str, object], None]) -> Callable[[str, fl
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """Folder of the reference vectors: DREAMZERO_GOLDENS, else the committed copy."""
-    return Path(os.environ.get("DREAMZERO_GOLDENS", Path(__file__).parent / "goldens"))
+    from dreamzero_ros.bench.gpu.reference import goldens_folder  # many tests need neither it nor torch
+
+    return goldens_folder()

@@ -24,7 +24,18 @@ ALLOWED = {
     "sim": {"embodiment"},
     "training": {"embodiment", "engine"},
     "evaluation": {"embodiment", "kinematics", "motion", "observation", "policy", "sim"},
-    "ros": {"embodiment", "engine", "evaluation", "kinematics", "motion", "observation", "policy", "sim"},
+    "bench": {"embodiment", "engine", "motion", "observation", "policy"},
+    "ros": {
+        "bench",
+        "embodiment",
+        "engine",
+        "evaluation",
+        "kinematics",
+        "motion",
+        "observation",
+        "policy",
+        "sim",
+    },
 }
 """Folder -> folders that it may import besides itself."""
 
@@ -49,6 +60,7 @@ THIRD_PARTY = {
     "policy": {"numpy", "torch", "yaml"},
     "sim": {"numpy", "cv2"},
     "training": {"torch"},
+    "bench": {"numpy", "torch"},
     "evaluation": {
         "numpy",
         "scipy",

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dreamzero_ros.engine.config import LinearFormat, ModelConfig
-from dreamzero_ros.engine.encoders import HOST, ImageEncoder, TextEncoder
+from dreamzero_ros.engine.encoders import HOST, ImageEncoder, RandomText, TextEncoder
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.key_map import Place, image_places, text_places, transformer_places, vae_places
 from dreamzero_ros.engine.linear_format import recipe
@@ -31,6 +31,7 @@ def empty_engine(
     dtype: torch.dtype,
     linear_format: LinearFormat = "native",
     offload_text: bool = False,
+    random_text: bool = False,
 ) -> Engine:
     """Return an engine whose parameters are on the meta device and whose constants are where they will be.
 
@@ -41,12 +42,16 @@ def empty_engine(
         dtype: Type that they will have.
         linear_format: How the large linear layers of the transformer will be stored and multiplied.
         offload_text: Whether the text encoder will rest in main memory.
+        random_text: Whether random embeddings stand in for the text encoder.
     """
+    sizes = config.transformer
     with torch.device("meta"):
         engine = Engine(
             config=config,
-            transformer=WorldActionTransformer(config.transformer),
-            text_encoder=TextEncoder(config.text, config.transformer.text_len, tokenizer),
+            transformer=WorldActionTransformer(sizes),
+            text_encoder=RandomText(sizes.text_dim, sizes.text_len, tokenizer, dtype)
+            if random_text
+            else TextEncoder(config.text, sizes.text_len, tokenizer),
             image_encoder=ImageEncoder(config.image),
             vae=VideoVae(config.vae),
             device=device,

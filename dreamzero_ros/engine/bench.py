@@ -165,6 +165,7 @@ def run(
     calls: int,
     warm_up: int,
     open_session: OpenSession = Session,
+    window: int | None = None,
 ) -> list[Timed]:
     """Answer the same calls with every choice of switches.
 
@@ -175,8 +176,9 @@ def run(
         calls: Measured chunks of each.
         warm_up: Windows that are not counted.
         open_session: Opens each session.
+        window: Calls after which a new window begins; by default it is filled.
     """
-    window = engine.config.transformer.max_chunk_size
+    window = window or engine.config.transformer.max_chunk_size
     turns = [range(first, min(first + window, calls)) for first in range(0, calls, window)]
     done: list[Timed] = []
     together = [rungs] if engine.device.type == "cpu" else [[rung] for rung in rungs]
@@ -184,8 +186,10 @@ def run(
         timed = [Timed(rung, open_session(engine, chosen, switches=rung.switches)) for rung in group]
         _clear_peak(engine.device)
         for one in timed:
-            for _ in range(warm_up * window):
-                _call(one, engine, seed=0)
+            for _ in range(warm_up):
+                one.session.reset()
+                for _ in range(window):
+                    _call(one, engine, seed=0)
         for numbers in turns:
             for one in timed:
                 one.session.reset()

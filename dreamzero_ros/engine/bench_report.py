@@ -60,7 +60,7 @@ def rung_report(config: ModelConfig, sampler: SamplerConfig, rung: Rung, peak_fl
     The newest image is as old as the chunk took when the actions are there: it is given with the call.
     """
     seconds = sum(call.stages_s["chunk"] for call in rung.calls)
-    flops = sum(_flops(config, sampler, rung.switches, call) for call in rung.calls)
+    flops = sum(rung_flops(config, sampler, rung.switches, call) for call in rung.calls)
     continues = [call for call in rung.calls if not call.begins]
     return {
         "name": rung.name,
@@ -144,7 +144,8 @@ def resident_peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def _flops(config: ModelConfig, sampler: SamplerConfig, on: Switches, call: Timing) -> float:
+def rung_flops(config: ModelConfig, sampler: SamplerConfig, on: Switches, call: Timing) -> float:
+    """Return the operations of the transformer in a measured chunk."""
     branches = 1 if sampler.guidance_scale == 1 or (on.trim_guidance and call.computed == 1) else 2
     unguided = 1 if branches == 2 and on.trim_guidance else 0
     return chunk_flops(config, call.stored_frames, call.computed, branches, unguided)

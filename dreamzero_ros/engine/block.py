@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any
 
@@ -166,8 +167,14 @@ def compiled_block() -> Callable[..., Tensor]:
 
     Shapes differ by the frames in the cache, by what a call holds, and by its branches of guidance.
     """
-    compiler: Any = torch.compile  # its type hints lack the limit
-    compiled: Callable[..., Tensor] = compiler(
-        run_preferring, fullgraph=True, dynamic=False, recompile_limit=MOST_SHAPES
-    )
+    compiled: Callable[..., Tensor] = torch.compile(run_preferring, fullgraph=True, dynamic=False)
     return compiled
+
+
+def many_shapes() -> AbstractContextManager[object]:
+    """Let torch compile for as many sets of shapes as a window has, in this thread, while the context lasts.
+
+    `torch.compile` has an argument for it from 2.12 on only.
+    """
+    context: AbstractContextManager[object] = torch._dynamo.config.patch(recompile_limit=MOST_SHAPES)
+    return context

@@ -100,6 +100,35 @@ class TextEncoder(nn.Module):
         return states * mask.unsqueeze(-1).to(states.dtype)
 
 
+class RandomText(TextEncoder):
+    """Random embeddings in place of the umT5 encoder, the largest part beside the transformer.
+
+    For measurements with random weights, to which no text means anything: the tokenizer, the shapes and the
+    zeros of the padding are those of `TextEncoder`, and equal tokens get equal embeddings.
+
+    Args:
+        width: Width of an embedding.
+        text_len: Rows of an encoded text, L.
+        tokenizer: Tokenizer of `transformers`.
+        dtype: Type of the embeddings.
+    """
+
+    def __init__(self, width: int, text_len: int, tokenizer: Any, dtype: torch.dtype) -> None:
+        nn.Module.__init__(self)
+        self.text_len = text_len
+        self.tokenizer = tokenizer
+        self._width = width
+        self.dtype = dtype
+
+    @torch.no_grad()
+    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Draw embeddings (B, L, width) of token ids (B, L); where the mask (B, L) is 0, rows are zero."""
+        generator = torch.Generator(ids.device).manual_seed(int(ids.sum()))
+        shape = (*ids.shape, self._width)
+        states = torch.randn(shape, device=ids.device, generator=generator).to(self.dtype)
+        return states * mask.unsqueeze(-1).to(self.dtype)
+
+
 class ImageEncoder(nn.Module):
     """The image side of CLIP, read one block before its end.
 

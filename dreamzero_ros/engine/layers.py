@@ -16,7 +16,7 @@ LONGEST_PERIOD = 10000.0
 
 
 class RmsNorm(nn.Module):
-    """RMS norm over the last dimension: float32 inside, scaled in the dtype of the input."""
+    """RMS norm over the last dimension: at least float32 inside, scaled in the dtype of the input."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class RmsNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise x."""
-        wide = x.float()
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
         scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return (wide * scale).to(x.dtype) * self.weight
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from contextlib import nullcontext
 from functools import partial
 from typing import cast
 
@@ -20,7 +21,7 @@ from torch.nn.attention import SDPBackend
 
 from dreamzero_ros.engine.attention import attend_groups, teacher_forcing_groups
 from dreamzero_ros.engine.attention_kernels import prefer
-from dreamzero_ros.engine.block import Block, compiled_block, run_block
+from dreamzero_ros.engine.block import Block, compiled_block, many_shapes, run_block
 from dreamzero_ros.engine.cache import ALL_ROWS, ContextCache, KVCache, LayerContext
 from dreamzero_ros.engine.config import PATCH, TransformerConfig
 from dreamzero_ros.engine.layers import (
@@ -139,7 +140,7 @@ class WorldActionTransformer(nn.Module):
         observed = observed_frames * height * width
         isolated = num_states if isolate_state else 0
         run = partial(compiled_block(), kernels) if switches.compile else run_block
-        with prefer(kernels):
+        with prefer(kernels), many_shapes() if switches.compile else nullcontext():
             for layer, transformer_block in enumerate(self._blocks()):
                 attend_cached = cache.attention(layer, rows, observed, isolated)
                 tokens = run(

@@ -29,9 +29,10 @@ class StageTimer:
         """Add the time spent inside to the stage `name`."""
         if self._device.type == "cuda":
             first, last = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-            first.record()
+            queue = torch.cuda.current_stream(self._device)
+            first.record(queue)
             yield
-            last.record()
+            last.record(queue)
             self._events.append((name, first, last))
         else:
             start = time.perf_counter()

@@ -33,7 +33,7 @@ from dreamzero_ros.engine.checkpoint import (
     first,
     open_checkpoint,
 )
-from dreamzero_ros.engine.config import LinearFormat, variant
+from dreamzero_ros.engine.config import LinearFormat, ModelConfig, variant
 from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.release_config import (
@@ -109,24 +109,36 @@ def inspect_checkpoint(
 
 
 def random_engine(
-    variant_name: str,
+    sizes: str | ModelConfig,
     device: str | torch.device,
     dtype: torch.dtype,
     seed: int = 0,
     linear_format: LinearFormat = "native",
     offload_text: bool = False,
+    random_text: bool = False,
 ) -> Engine:
-    """Return an engine with random weights whose outputs are of order one.
+    """Return an engine with random weights, drawn on its device, whose outputs are of order one.
 
     The weights follow from variant, seed and kind of device; another type only rounds them. The tokenizer is
     the one that needs no files, whatever the variant: to random weights no token means anything.
+
+    Args:
+        sizes: Name of a variant, or the sizes themselves.
+        device: Where the weights go.
+        dtype: Their type.
+        seed: What they are drawn from.
+        linear_format: How the large linear layers of the transformer are stored and multiplied.
+        offload_text: Whether the text encoder rests in main memory.
+        random_text: Whether random embeddings stand in for the text encoder.
 
     Raises:
         ValueError: If the device cannot compute in the linear format.
     """
     device = torch.device(device)
-    tokenizer = load_tokenizer(BYTES)
-    engine = empty_engine(variant(variant_name), tokenizer, device, dtype, linear_format, offload_text)
+    config = variant(sizes) if isinstance(sizes, str) else sizes
+    engine = empty_engine(
+        config, load_tokenizer(BYTES), device, dtype, linear_format, offload_text, random_text
+    )
     generator = torch.Generator(device).manual_seed(seed)
     for slots in all_slots(engine):
         for name, shape in slots.shapes().items():

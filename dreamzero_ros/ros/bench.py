@@ -13,9 +13,9 @@ import numpy as np
 import rclpy
 from rclpy.node import Node
 
+from dreamzero_ros.bench import loop
 from dreamzero_ros.evaluation import bench as evaluation_bench
 from dreamzero_ros.motion.trajectory import Trajectory
-from dreamzero_ros.policy import bench
 from dreamzero_ros.ros.interfaces import PolicyStatus
 from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.messages import trajectory_message
@@ -30,7 +30,7 @@ REPEATS, WARM_UP = 300, 30
 
 def main() -> None:
     """Console entry."""
-    results = bench.measure()
+    results = loop.measure()
     ros = {"trajectory_message": measure_message(), "status": measure_status()}
     print(f"{'ROS, CPU time of the thread of the node [ms]':<60}")
     print(_row(f"a trajectory message of {POINTS} points of {JOINTS} joints", ros["trajectory_message"]))
@@ -39,7 +39,7 @@ def main() -> None:
     print(f"  status at {1 / STATUS_PERIOD_S:.0f} Hz takes {100 * share:.2f} % of a core")
     evaluation = evaluation_bench.measure()
     evaluation_bench.print_table(evaluation)
-    bench.print_json(results | {"ros": ros, "evaluation": evaluation})
+    loop.print_json(results | {"ros": ros, "evaluation": evaluation})
 
 
 def measure_message() -> dict[str, float]:

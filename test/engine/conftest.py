@@ -3,25 +3,28 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from checkpoints import METADATA, RUN_CONFIG, SHARD_BYTES
-from torch import Tensor
 
+from dreamzero_ros.bench.gpu.reference import (
+    Vectors,
+    read_config,
+    read_vectors,
+    recorded_sizes,
+    recorded_transformer,
+)
 from dreamzero_ros.engine.config import TransformerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.weights import random_engine, save_checkpoint
-
-Vectors = dict[str, Tensor]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,37 +36,25 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def vectors(goldens: Path) -> Callable[[str], Vectors]:
     """Read one file of reference vectors."""
-
-    def read(name: str) -> Vectors:
-        with np.load(goldens / f"{name}.npz") as file:
-            return {key: torch.from_numpy(np.asarray(file[key])) for key in file.files}
-
-    return read
+    return partial(read_vectors, goldens)
 
 
 @pytest.fixture(scope="session")
 def reference(goldens: Path) -> dict[str, Any]:
     """Return what config.json says about the reference vectors."""
-    return json.loads((goldens / "config.json").read_text())
+    return read_config(goldens)
 
 
 @pytest.fixture(scope="session")
 def transformer_config(reference: dict[str, Any]) -> TransformerConfig:
     """Return the sizes of the recorded transformer."""
-    recorded = reference["transformer"]
-    known = {field.name for field in fields(TransformerConfig)}
-    sizes = {name: value for name, value in recorded.items() if name in known}
-    return TransformerConfig(**sizes, concat_first_frame_latent=recorded["model_type"] == "i2v")
+    return recorded_sizes(reference)
 
 
 @pytest.fixture(scope="session")
-def transformer(
-    transformer_config: TransformerConfig, vectors: Callable[[str], Vectors]
-) -> WorldActionTransformer:
-    """Return the recorded transformer; its state dict has the recorded names and no others."""
-    model = WorldActionTransformer(transformer_config)
-    model.load_state_dict(vectors("weights"))
-    return model.eval()
+def transformer(goldens: Path) -> WorldActionTransformer:
+    """Return the recorded transformer."""
+    return recorded_transformer(goldens)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import ByT5Tokenizer
 
-from dreamzero_ros.engine.encoders import ImageEncoder, TextEncoder, load_tokenizer
+from dreamzero_ros.engine.encoders import ImageEncoder, RandomText, TextEncoder, load_tokenizer
 from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
@@ -55,6 +55,20 @@ def test_rows_of_padding_are_zero_for_each_text_of_a_batch(text_encoder: TextEnc
     for row, length in zip(states, mask.sum(1), strict=True):
         assert (row[length:] == 0).all()
         assert (row[:length] != 0).any(dim=1).all()
+
+
+def test_random_embeddings_stand_in_for_the_text_encoder(text_encoder: TextEncoder) -> None:
+    stand_in = random_engine("tiny", "cpu", torch.bfloat16, random_text=True).text_encoder
+    assert isinstance(stand_in, RandomText) and not list(stand_in.parameters())
+    ids, mask = text_encoder.tokenize("pick up the cup")
+    assert all(
+        torch.equal(*pair) for pair in zip(stand_in.tokenize("pick up the cup"), (ids, mask), strict=True)
+    )
+    states, length = stand_in.encode(ids, mask), int(mask.sum())
+    assert states.shape == text_encoder.encode(ids, mask).shape and states.dtype == torch.bfloat16
+    assert (states[:, length:] == 0).all() and states[:, :length].float().std() == pytest.approx(1, rel=0.1)
+    assert torch.equal(stand_in.encode(ids, mask), states)
+    assert not torch.equal(stand_in.encode(*text_encoder.tokenize("go")), states)
 
 
 def test_layers_that_come_for_their_turn_encode_the_same(text_encoder: TextEncoder) -> None:

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from recording import OperatorRecorder
 from rollouts import INSTRUCTION, ROUNDING, assert_close, assert_equal, inputs, roll, share_of_largest
 from torch import Tensor
 
+from dreamzero_ros.bench.gpu.recording import OperatorRecorder
 from dreamzero_ros.engine import guidance
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import torch
-from recording import WAITS
 from rollouts import inputs, roll
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dreamzero_ros.bench.gpu.recording import WAITS
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.lookahead import IMAGES_AHEAD

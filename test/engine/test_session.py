@@ -3,115 +3,41 @@
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass, field
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 import torch
 from rollouts import INSTRUCTION, inputs
 from torch import Tensor
 
-from dreamzero_ros.engine.cache import ContextCache, KVCache
-from dreamzero_ros.engine.config import (
-    ImageConfig,
-    ModelConfig,
-    SamplerConfig,
-    TextConfig,
-    VaeConfig,
+from dreamzero_ros.bench.gpu.reference import (
+    RecordedEncoders,
+    goldens_folder,
+    read_config,
+    recorded_engine,
+    recorded_noise,
+    recorded_sampler,
 )
-from dreamzero_ros.engine.model import WorldActionTransformer
-from dreamzero_ros.engine.pixels import to_unit_range
+from dreamzero_ros.engine.cache import ContextCache, KVCache
+from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.session import Noise, Session, SolverStep
 from dreamzero_ros.engine.weights import random_engine
 
 pytestmark = pytest.mark.cpu
 
 TOLERANCE = {"atol": 5e-5, "rtol": 0}
-SPATIAL_FACTOR = 8
-GOLDENS = Path(os.environ.get("DREAMZERO_GOLDENS", Path(__file__).parents[1] / "goldens"))
-SCENARIOS = json.loads((GOLDENS / "config.json").read_text())["scenarios"]
-
-
-@dataclass
-class RecordedEncoders:
-    """An engine whose encoders answer as recorded for the current call and check what they are given."""
-
-    config: ModelConfig
-    transformer: WorldActionTransformer
-    inputs: dict[str, Tensor]
-    call: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    dtype: torch.dtype = torch.float32
-    encoded_texts: int = 0
-
-    @property
-    def calls(self) -> int:
-        return sum(name.endswith(".images") for name in self.inputs)
-
-    def of_call(self, name: str) -> Tensor:
-        return self.inputs[f"call{self.call}.{name}"]
-
-    def tokenize(self, text: str) -> tuple[Tensor, Tensor]:
-        assert text == SamplerConfig().negative_prompt
-        ids = self.inputs["ids_negative"]
-        return ids, ids != 0
-
-    def encode_text(self, ids: Tensor, mask: Tensor) -> Tensor:
-        torch.testing.assert_close(mask, ids != 0)
-        self.encoded_texts += 1
-        names = [name for name in self.inputs if name.startswith("ids")]
-        known = next(name for name in names if torch.equal(self.inputs[name], ids))
-        return self.inputs[known.replace("ids", "prompt")]
-
-    def encode_image(self, image: Tensor) -> Tensor:
-        images = self.of_call("images")
-        context = images[:, -1:] if images.shape[1] in (4, 9) else images[:, :1]
-        torch.testing.assert_close(image, to_unit_range(context, self.dtype)[:, :, 0])
-        return self.inputs[f"clip{self.of_call('clip_index')}"]
-
-    def encode_video(self, video: Tensor) -> Tensor:
-        of_window = self.config.num_frames if self.config.transformer.concat_first_frame_latent else 1
-        if video.shape[2] == of_window:
-            assert not video[:, :, 1:].any()
-            return self.inputs[f"ys{self.of_call('ys_index')}"][:, -self.config.vae.z_dim :]
-        latents = self.of_call("latents")
-        assert 1 + (video.shape[2] - 1) // self.config.vae.temporal_factor == latents.shape[2]
-        return latents
+GOLDENS = goldens_folder()
+SCENARIOS = read_config(GOLDENS)["scenarios"]
 
 
 @pytest.fixture
-def engine(vectors, reference, transformer) -> RecordedEncoders:
-    height, width = reference["latent_height"] * SPATIAL_FACTOR, reference["latent_width"] * SPATIAL_FACTOR
-    config = ModelConfig(
-        name="reference",
-        transformer=transformer.config,
-        vae=VaeConfig(z_dim=transformer.config.out_dim, latents_mean=(), latents_std=()),
-        text=TextConfig("bytes", {}),
-        image=ImageConfig({}),
-        view_height=height // 2,
-        view_width=width // 2,
-        model_height=height,
-        model_width=width,
-        num_frames=reference["num_frames"],
-    )
-    return RecordedEncoders(config, transformer, vectors("loop_inputs"))
+def engine(goldens, transformer) -> RecordedEncoders:
+    return recorded_engine(goldens, transformer)
 
 
 @pytest.fixture
 def noise(engine) -> Noise:
-    return Noise(engine.inputs["noise_video"], engine.inputs["noise_action"])
-
-
-def sampler(reference, **settings) -> SamplerConfig:
-    return SamplerConfig(
-        num_steps=reference["num_inference_steps"],
-        sigma_shift=reference["sigma_shift"],
-        guidance_scale=settings.pop("cfg_scale", reference["cfg_scale"]),
-        **settings,
-    )
+    return recorded_noise(engine.inputs)
 
 
 def new_session(engine, settings, noise=None) -> Session:
@@ -174,7 +100,7 @@ def evaluations(transformer, monkeypatch):
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if (GOLDENS / f"loop_{name}.npz").exists()])
 def test_closed_loop_equals_the_reference(scenario, engine, noise, reference, vectors, evaluations):
     expected = vectors(f"loop_{scenario}")
-    session = new_session(engine, sampler(reference, **SCENARIOS[scenario]), noise)
+    session = new_session(engine, recorded_sampler(reference, **SCENARIOS[scenario]), noise)
     for call in range(engine.calls):
         evaluations.clear()
         steps: list[SolverStep] = []
@@ -220,7 +146,7 @@ def test_closed_loop_equals_the_reference(scenario, engine, noise, reference, ve
 
 
 def quick(reference) -> SamplerConfig:
-    return sampler(reference, dit_steps=5)
+    return recorded_sampler(reference, dit_steps=5)
 
 
 def test_observed_latents_replace_dreamed_ones(engine, noise, reference, evaluations):
@@ -355,11 +281,11 @@ def test_a_prompt_is_encoded_once(engine, noise, reference):
 
 
 def test_without_guidance_the_negative_prompt_is_left_out(engine, noise, reference, evaluations):
-    session = new_session(engine, sampler(reference, dit_steps=5, cfg_scale=1.0), noise)
+    session = new_session(engine, recorded_sampler(reference, dit_steps=5, cfg_scale=1.0), noise)
     unguided = run(session, engine, 0)
     assert len(evaluations.denoisings) == 5
     assert not evaluations.of_negative(evaluations.denoisings)
-    nearly = new_session(engine, sampler(reference, dit_steps=5, cfg_scale=1.0 + 1e-7), noise)
+    nearly = new_session(engine, recorded_sampler(reference, dit_steps=5, cfg_scale=1.0 + 1e-7), noise)
     torch.testing.assert_close(run(nearly, engine, 0).video, unguided.video, atol=1e-4, rtol=0)
 
 

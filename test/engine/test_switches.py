@@ -11,7 +11,9 @@ from itertools import pairwise
 import pytest
 import torch
 from rollouts import ROUNDING, Rollout, assert_close, assert_equal, inputs, roll, share_of_largest
+from torch._dynamo.exc import FailOnRecompileLimitHit
 
+from dreamzero_ros.engine.block import MOST_SHAPES, many_shapes
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
@@ -159,6 +161,18 @@ def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
     session = Session(engine, SAMPLERS[sampler], switches=chosen)
     with torch.compiler.set_stance("fail_on_recompile"):
         roll(session, inputs(engine.config, seed=1))
+
+
+def test_blocks_are_compiled_for_more_shapes_than_torch_would_by_itself() -> None:
+    def double(x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+    compiled = torch.compile(double, fullgraph=True, dynamic=False, backend="eager")
+    with many_shapes():
+        for size in range(1, MOST_SHAPES + 1):
+            assert len(compiled(torch.ones(size))) == size
+        with pytest.raises(FailOnRecompileLimitHit):
+            compiled(torch.ones(MOST_SHAPES + 1))
 
 
 def test_switches_by_name() -> None:

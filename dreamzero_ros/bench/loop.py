@@ -42,7 +42,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def measure(arguments: Sequence[str] | None = None) -> dict[str, Any]:
     """Measures what the arguments of the console ask for, prints tables, and returns all figures."""
-    parser = argparse.ArgumentParser(prog="dreamzero-bench", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="dreamzero-bench",
+        description=__doc__.splitlines()[0],
+        epilog="dreamzero-bench gpu measures everything that the package owes of a GPU: see its --help",
+    )
     engine_bench.add_arguments(parser)
     options = parser.parse_args(arguments)
     try:
@@ -114,7 +118,3 @@ def _message(pixels: bytes, at_ns: int) -> SimpleNamespace:
         is_bigendian=0,
         data=pixels,
     )
-
-
-if __name__ == "__main__":
-    main()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from dreamzero_ros.policy.bench import measure
+from dreamzero_ros.bench.loop import measure
 
 pytestmark = pytest.mark.cpu
 
