@@ -169,12 +169,13 @@ class Bag:
         return self._read(topics, start_ns, stop_ns, self._decoded)
 
     def log_times(self, topics: Collection[str]) -> Iterator[tuple[str, int]]:
-        """Topic and log time [ns] of the messages of some topics, in order; none is decoded.
+        """Topic and log time [ns] of the messages of some topics, in order; none is decoded, of any encoding.
 
         Raises:
             BagError: As `messages`.
         """
-        return self._read(topics, None, None, lambda channel, log_ns, _: (channel.topic, log_ns))
+        for channel, log_ns, _ in self._merged(topics, EARLIEST_NS, LATEST_NS):
+            yield channel.topic, log_ns
 
     def stamps(
         self, topics: Collection[str], start_ns: int | None = None, stop_ns: int | None = None
@@ -182,7 +183,9 @@ class Bag:
         """Log time and stamp [ns] of messages that begin with a header; nothing else of them is decoded.
 
         Args:
-            topics: As for `messages`, likewise the others.
+            topics: As for `messages`.
+            start_ns: Likewise.
+            stop_ns: Likewise.
 
         Raises:
             BagError: As `messages`.

@@ -14,7 +14,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from dreamzero_ros.embodiment.load import EmbodimentError, load
-from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.bag import Bag, recordings
 from dreamzero_ros.evaluation.compare_command import (
     COMPARE_EPILOG,
     COMPARE_HELP,
@@ -97,7 +97,12 @@ def _inspect(options: argparse.Namespace) -> int:
         errors.print(Text(str(error), "bold red"))
         return USAGE
     try:
-        with Bag(options.bag) as bag:
+        (path, *others) = recordings(options.bag)
+        if others:
+            names = ", ".join(found.name for found in (path, *others))
+            fix = "name one of them; run takes the folder"
+            raise BagError(options.bag, "folder", "one recording", f"{len(others) + 1}: {names}", fix)
+        with Bag(path) as bag:
             inspection = inspect(
                 bag, robot, wanted, partial(tqdm, disable=None, unit=" messages", leave=False)
             )

@@ -107,7 +107,9 @@ def _lines(path: Path) -> list[str]:
     try:
         lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected a list of bags in UTF-8, got {error}; save it as UTF-8") from error
+        raise ValueError(
+            f"{path}: expected a list of bags in UTF-8, got {error}; save it as UTF-8"
+        ) from error
     return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -128,14 +130,15 @@ def _planned(job: Job, path: Path, name: str, look: Look) -> Planned:
     try:
         state = _state(path)
         with Bag(path) as bag:
-            inspection = inspect(bag, job.parameters.load(), job.streams())
+            age_s = job.parameters.max_observation_age_s
+            inspection = inspect(bag, job.parameters.load(), job.streams(), max_age_s=age_s)
             look(bag, inspection)
             if inspection.problems:
                 words = "; ".join(str(problem) for problem in inspection.problems)
                 return Planned(path=path, name=name, state=state, error=words)
             units = tuple(
                 Unit(id=f"{name}-{span.number:03d}", bag=path, span=span)
-                for span in spans(bag, job.streams(), job.split)
+                for span in spans(bag, job.streams(), job.split, inspection.clock)
             )
     except BagError as error:
         return Planned(path=path, name=name, state=(0, 0), error=str(error))
@@ -189,7 +192,7 @@ def _of_words(words: Mapping[str, Any]) -> Planned:
     path = Path(words["path"])
     units = []
     for entry in words["units"]:
-        span = {name: value for name, value in entry.items() if name != "id"}
+        span = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items() if name != "id"}
         units.append(Unit(id=entry["id"], bag=path, span=Span(**span)))
     return Planned(
         path=path,

@@ -56,7 +56,8 @@ bags: rosbag2 folders, .mcap and .db3 files, folders of bags, patterns, or .txt 
 What is finished is not played again: after an interruption the same command goes on where it was. A bag that
 cannot be used is named in the report, and the others are evaluated.
 
-exit codes: 0 complete, 1 something of a bag is missing (it is printed), 2 wrong usage, 130 interrupted
+exit codes: 0 complete, 1 something of a bag is missing, or the policy was not asked about an episode (it is
+printed), 2 wrong usage, 130 interrupted
 """
 
 
@@ -191,7 +192,7 @@ def _say(
         console.print(f"\nThe report: {out / REPORT}", soft_wrap=True)
     for _, words in incomplete:
         errors.print(Text(words, "bold red"))
-    return INCOMPLETE if incomplete or summary is None else COMPLETE
+    return COMPLETE if summary is not None and not incomplete and not summary["incomplete"] else INCOMPLETE
 
 
 def _look(console: Console, bag: Bag, inspection: Inspection) -> None:

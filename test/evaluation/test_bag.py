@@ -236,9 +236,7 @@ def test_files_that_overlap_are_one_stream_where_metadata_say_so(tmp_path: Path)
 
 @pytest.mark.parametrize("storage", [MCAP, SQLITE])
 @pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
-def test_compression_needs_no_metadata(
-    tmp_path: Path, storage: StoragePlugin, mode: CompressionMode
-) -> None:
+def test_compression_needs_no_metadata(tmp_path: Path, storage: StoragePlugin, mode: CompressionMode) -> None:
     folder = write(tmp_path / "bag", joints(0, 1), storage, mode)
     (folder / "metadata.yaml").unlink()
     (file,) = folder.iterdir()
