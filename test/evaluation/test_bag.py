@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.bag import Bag, recordings
 from dreamzero_ros.evaluation.errors import BagError
 
 pytestmark = pytest.mark.cpu
@@ -232,6 +232,32 @@ def test_what_cannot_be_read_is_one_clear_error(
 def test_files_that_overlap_are_one_stream_where_metadata_say_so(tmp_path: Path) -> None:
     parts = [write(tmp_path / "one", joints(0, 5)), write(tmp_path / "two", joints(2, 7))]
     assert [at for _, at in read(join(tmp_path / "bag", parts))] == [0, 2, 5, 7]
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+def test_files_that_follow_one_another_are_one_recording(tmp_path: Path, storage: StoragePlugin) -> None:
+    """Whatever they are called; those that are apart, or do not open, are recordings of their own."""
+    seconds = {"x_0": (0, 1, 2), "x_1": (2.1, 3), "y": (2.9, 4)}
+    parts = {name: write(tmp_path / name, joints(*logs_s), storage) for name, logs_s in seconds.items()}
+    split = join(tmp_path / "a_split", list(parts.values()), metadata=False)
+    assert recordings(split) == [split]
+    late = join(
+        tmp_path / "c_late", [parts["x_0"], write(tmp_path / "z", joints(9), storage)], metadata=False
+    )
+    assert recordings(late) == sorted(late.iterdir())
+    one = join(tmp_path / "d_one", [parts["y"]], metadata=False)
+    assert recordings(one) == list(one.iterdir())
+    broken = join(tmp_path / "e_broken", [parts["x_0"], parts["x_1"]], metadata=False)
+    last = broken / only_file(parts["x_1"]).name
+    last.write_bytes(last.read_bytes()[:100])
+    assert recordings(broken) == sorted(broken.iterdir())
+    whole = tmp_path / "all"
+    whole.mkdir()
+    with pytest.raises(BagError, match="none of them"):
+        recordings(whole)
+    for folder in (split, parts["x_0"]):
+        folder.rename(whole / folder.name)
+    assert recordings(whole) == [whole / "a_split", whole / "x_0"]
 
 
 @pytest.mark.parametrize("storage", [MCAP, SQLITE])
