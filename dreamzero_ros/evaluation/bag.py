@@ -66,7 +66,8 @@ REPAIRS = {
 _ZSTD, _ZSTD_MAGIC = ".zstd", b"\x28\xb5\x2f\xfd"
 """Suffix of files that rosbag2 has compressed, and how they begin."""
 _KINDS = ".mcap, .db3 or .bag"
-_ORDERS: tuple[Literal["little", "big"], ...] = ("little", "big")
+_Order = Literal["little", "big"]
+_ORDERS: tuple[_Order, ...] = ("little", "big")
 
 _Made = TypeVar("_Made")
 
@@ -261,6 +262,7 @@ class Bag:
         except Exception as error:  # the parsers pass on what damaged files make of them
             raise _damaged(file, _words(error)) from error
         self._stack.callback(storage.close)
+        storage.path = file  # a compressed one was opened elsewhere
         return storage
 
 
@@ -446,7 +448,7 @@ def _unread(channels: list[Channel]) -> Iterator[str]:
 def _stamp_ns(channel: Channel, data: bytes) -> int:
     """The stamp of a header at the begin of a serialised message [ns]."""
     begin = 4  # after the encapsulation of CDR, or the number that ROS 1 has in its headers
-    order = "big" if channel.encoding == CDR and data[1] == 0 else "little"
+    order: _Order = "big" if channel.encoding == CDR and data[1] == 0 else "little"
     seconds = int.from_bytes(data[begin : begin + 4], order, signed=channel.encoding == CDR)
     return seconds * 1_000_000_000 + int.from_bytes(data[begin + 4 : begin + 8], order)
 

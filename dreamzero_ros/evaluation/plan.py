@@ -192,7 +192,9 @@ def _of_words(words: Mapping[str, Any]) -> Planned:
     path = Path(words["path"])
     units = []
     for entry in words["units"]:
-        span = {name: tuple(v) if isinstance(v, list) else v for name, v in entry.items() if name != "id"}
+        span: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in entry.items() if name != "id"
+        }
         units.append(Unit(id=entry["id"], bag=path, span=Span(**span)))
     return Planned(
         path=path,

@@ -241,6 +241,8 @@ class _Playback:
             f"{stream}: {count} messages cannot be used, the first: {self._unusable_first[stream]}"
             for stream, count in self._unusable.items()
         ]
+        if self.incomplete():
+            found.append(self.incomplete())
         return found
 
     def incomplete(self) -> str:

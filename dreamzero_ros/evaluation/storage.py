@@ -62,7 +62,7 @@ class Storage(Protocol):
 
     path: Path
     """The file."""
-    channels: Collection[Channel]
+    channels: tuple[Channel, ...]
     """All of them."""
     start_ns: int
     """Log time of the first message [ns]; `LATEST_NS` where there is none."""
@@ -114,7 +114,7 @@ class McapFile:
         }
         self.channels = tuple(self._by_id.values())
         without = f"{self.path.name} has no index: it is read from front to back"
-        self.notes = (without,) if any(counts.values()) and not self._indexed else ()
+        self.notes: tuple[str, ...] = (without,) if any(counts.values()) and not self._indexed else ()
 
     def _scan(self) -> tuple[dict[int, McapChannel], dict[int, Schema], Counter[int]]:
         """Channels, schemas, and messages by channel, from reading everything once."""
@@ -188,7 +188,8 @@ class SqliteFile:
             self.close()
             raise
         self.channels = tuple(self._by_id.values())
-        self.start_ns, self.end_ns = limits if limits[0] is not None else (LATEST_NS, EARLIEST_NS)
+        self.start_ns: int = LATEST_NS if limits[0] is None else limits[0]
+        self.end_ns: int = EARLIEST_NS if limits[1] is None else limits[1]
         self.notes = tuple(self._unread())
 
     def _channels(self) -> Iterator[tuple[int, Channel]]:
