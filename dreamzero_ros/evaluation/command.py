@@ -14,7 +14,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from dreamzero_ros.embodiment.load import EmbodimentError, load
-from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.bag import Bag, recordings
 from dreamzero_ros.evaluation.compare_command import (
     COMPARE_EPILOG,
     COMPARE_HELP,
@@ -44,7 +44,8 @@ Reads a bag once and says what is in it, what of it a robot's policy would use, 
 A robot file names what is looked for:
   cameras       one topic each, sensor_msgs/Image or CompressedImage
   joint states  joint_states, with all joints of the robot file in every message
-  commands      <controller>/joint_trajectory; where there are none, later joint states stand for them
+  commands      <controller>/joint_trajectory; joints whose positions none says are compared with later
+                joint states
 
 examples:
   dreamzero-evaluate inspect session1/ --embodiment droid_franka
@@ -58,6 +59,10 @@ the columns:
                     the robot file; and the longest time between two messages
   log - stamp       how long after its stamp a message was recorded, least to most; a wide range means
                     that a clock has jumped, or that the recorder was late
+
+A recording is a folder with metadata.yaml, a file, or a folder of files that follow one another within 1 s.
+Where stamps are on another clock than the log (simulation, TAI), it is played on theirs, which is said. What
+was logged more than 60 s away from the robot's own messages takes no part.
 
 exit codes: 0 usable, 1 not usable (the reasons are printed), 2 wrong usage
 """
@@ -84,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("bag", type=Path, help="rosbag2 folder, or a single .mcap or .db3 file; compressed or not")
+    add("bag", type=Path, help="rosbag2 folder, or a single .mcap, .db3 or .bag file; compressed or not")
     add_robot(parser)
 
 
@@ -97,7 +102,12 @@ def _inspect(options: argparse.Namespace) -> int:
         errors.print(Text(str(error), "bold red"))
         return USAGE
     try:
-        with Bag(options.bag) as bag:
+        (path, *others) = recordings(options.bag)
+        if others:
+            names = ", ".join(found.name for found in (path, *others))
+            fix = "name one of them; run takes the folder"
+            raise BagError(options.bag, "folder", "one recording", f"{len(others) + 1}: {names}", fix)
+        with Bag(path) as bag:
             inspection = inspect(
                 bag, robot, wanted, partial(tqdm, disable=None, unit=" messages", leave=False)
             )

@@ -66,9 +66,9 @@ class Comparison:
     episodes: int
     """How many both have."""
     only_a: tuple[str, ...]
-    """Ids of the episodes that b lacks; they take no part."""
+    """Ids of the episodes that b lacks, or in which it asked the policy nothing; they take no part."""
     only_b: tuple[str, ...]
-    """Ids of the episodes that a lacks; they take no part."""
+    """Ids of the episodes that a lacks, or in which it asked the policy nothing; they take no part."""
 
 
 def compare(a: Report, b: Report) -> Comparison:
@@ -77,10 +77,17 @@ def compare(a: Report, b: Report) -> Comparison:
     An episode is the same when id, name of the bag and begin are equal.
 
     Raises:
-        ValueError: The reports are not of one robot, reference and horizon, or share no episode.
+        ValueError: The reports are not of one robot, reference and horizon, share no episode, or one has none
+            in which the policy was asked.
     """
     _check(a, b)
     ours, theirs = _episodes(a), _episodes(b)
+    for side, episodes in (("first", ours), ("second", theirs)):
+        if not episodes:
+            raise ValueError(
+                f"episodes: expected some in which the policy was asked, got none in the {side} report; look "
+                "into its summary.md for the reason"
+            )
     common = [key for key in ours if key in theirs]
     if not common:
         raise ValueError(
@@ -118,9 +125,11 @@ _Key = tuple[str, str, int]
 
 
 def _episodes(report: Report) -> dict[_Key, Tallies]:
+    """Those in which the policy was asked."""
     return {
         (entry["id"], PurePath(entry["bag"]).name, entry["start_ns"]): Tallies.of(entry["tallies"])
         for entry in report["episodes"]
+        if entry["calls"]
     }
 
 

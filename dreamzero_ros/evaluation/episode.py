@@ -125,6 +125,8 @@ class Episode:
     """How often the arm would have been held or a chunk refused, by reason in words."""
     notices: tuple[str, ...]
     """What is unusual or was left out, in words."""
+    incomplete: str = ""
+    """Why the policy was not asked, or not to the end, in words; empty where it was."""
     measured_ns: Ints
     """(N,) times of `measured`, at most one per control step."""
     measured: Floats

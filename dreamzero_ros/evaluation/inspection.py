@@ -9,12 +9,16 @@ from difflib import SequenceMatcher
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged, Topic
+from dreamzero_ros.evaluation.clock import LOG, SILENCE_NS, STAMPS, Stretches, recorded_ns
+from dreamzero_ros.evaluation.commands import Commands
 from dreamzero_ros.evaluation.content import Content, Images, Joints
 from dreamzero_ros.evaluation.errors import BagError
+from dreamzero_ros.evaluation.frames import Frames
 from dreamzero_ros.evaluation.streams import Kind, Stream
 from dreamzero_ros.evaluation.times import Times
 from dreamzero_ros.observation.buffer import JOINT_STATES
 from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.policy.settings import RolloutSettings
 
 _NS = 1_000_000_000
 
@@ -51,6 +55,12 @@ class Inspection:
     """What is worth knowing, of the files and of all streams."""
     common_ns: tuple[int, int]
     """First and last stamp at which all cameras and the joint states are there [ns]; (0, 0) for none."""
+    recorded_ns: tuple[int, int]
+    """Log times of begin and end, without what lies far from the robot's messages [ns]."""
+    clock: str
+    """`LOG` or `STAMPS`: what it is played on."""
+    frames: tuple[int, int]
+    """At how many images there is a frame, and images of all cameras."""
 
     @property
     def usable(self) -> bool:
@@ -63,6 +73,7 @@ def inspect(
     embodiment: Embodiment,
     streams: Sequence[Stream],
     progress: Callable[[Iterable[Logged]], Iterable[Logged]] = iter,
+    max_age_s: float = RolloutSettings.max_observation_age_s,
 ) -> Inspection:
     """Reads a bag once from front to back.
 
@@ -71,6 +82,7 @@ def inspect(
         embodiment: The robot.
         streams: Its streams, on topics of the bag.
         progress: Is given the messages and passes them on.
+        max_age_s: Oldest that observations may be for a frame [s].
 
     Raises:
         BagError: The bag is damaged.
@@ -78,20 +90,97 @@ def inspect(
     used = {stream.topic for stream in streams}
     watches = [_Watch(bag, embodiment, stream, used) for stream in streams]
     by_topic = {watch.stream.topic: watch for watch in watches if watch.readable}
+    frames = {clock: Frames(embodiment, max_age_s, clock) for clock in (LOG, STAMPS)}
+    stretches = Stretches()
     for logged in progress(bag.messages(by_topic.keys())):
-        by_topic[logged.topic].add(logged)
-    reports = tuple(watch.report() for watch in watches)
+        watch = by_topic[logged.topic]
+        watch.add(logged)
+        stretches.add(logged.log_ns)
+        if watch.stream.required:
+            for each in frames.values():
+                each.add(watch.stream.name, stamp_ns(logged.message), logged.log_ns)
+    whole_ns = bag.start_ns, bag.end_ns
+    longest_ns = max(stretches.found, key=lambda stretch: stretch[1] - stretch[0], default=whole_ns)
+    recorded = recorded_ns(bag.log_times(bag.topics), whole_ns, longest_ns)
+    reports = tuple(watch.report(recorded[0]) for watch in watches)
     problems = [problem for report in reports if report.stream.required for problem in report.problems]
     common_ns = _common_ns(reports)
+    clock = STAMPS if 2 * frames[LOG].possible < frames[STAMPS].possible else LOG
+    played = frames[clock]
     if not problems and common_ns == (0, 0):
         problems.append(_apart(bag, reports))
+    if not problems and not played.possible:
+        problems.append(_no_frame(bag, reports, frames[LOG].reason, max_age_s))
     return Inspection(
         streams=reports,
         unused=tuple(topic for name, topic in bag.topics.items() if name not in used),
         problems=tuple(problems),
-        notices=(*bag.notes, *(notice for report in reports for notice in _notices(report))),
+        notices=(
+            *bag.notes,
+            *_log_notices(whole_ns, recorded, stretches.found),
+            *(_clock_notices(reports) if clock == STAMPS and not problems else ()),
+            *(_few_frames(played) if not problems else ()),
+            *(notice for report in reports for notice in _notices(report)),
+        ),
         common_ns=common_ns,
+        recorded_ns=recorded,
+        clock=clock,
+        frames=(played.possible, played.asked),
     )
+
+
+def _log_notices(
+    whole_ns: tuple[int, int], recorded_ns: tuple[int, int], stretches: Sequence[tuple[int, int]]
+) -> Iterator[str]:
+    before_s, after_s = (recorded_ns[0] - whole_ns[0]) / _NS, (whole_ns[1] - recorded_ns[1]) / _NS
+    if before_s or after_s:
+        apart = " and ".join(
+            f"{_duration(seconds)} {side}"
+            for seconds, side in ((before_s, "before"), (after_s, "after"))
+            if seconds
+        )
+        yield f"some messages were logged {apart} the robot's: they take no part, a clock was set or is wrong"
+    if len(stretches) > 1:
+        lie = f"the robot's messages lie in {len(stretches)} stretches"
+        yield f"{lie}, more than {SILENCE_NS // _NS} s apart: no episode spans two of them"
+
+
+def _clock_notices(reports: Sequence[StreamReport]) -> Iterator[str]:
+    delay_s = min((r.times.least_delay_ns for r in reports if r.stream.required), key=abs) / _NS
+    off = f"{_duration(abs(delay_s))} {'before' if delay_s > 0 else 'after'} the log times"
+    live = "a running node takes such messages only if its clock is theirs (use_sim_time, or synchronised)"
+    yield f"stamps are {off}: the bag is played on the clock of its stamps; {live}"
+
+
+def _few_frames(frames: Frames) -> Iterator[str]:
+    if 2 * frames.possible < frames.asked:
+        none = f"no frame at {frames.asked - frames.possible} of {frames.asked} images"
+        yield f"{none}; most often: {frames.reason}"
+
+
+def _no_frame(bag: Bag, reports: Sequence[StreamReport], reason: str, max_age_s: float) -> BagError:
+    """Names the streams whose stamps are off, or else what the buffer misses."""
+    delays_ns = {r.stream.topic: r.times.least_delay_ns for r in reports if r.stream.required}
+    typical_ns = sorted(delays_ns.values())[len(delays_ns) // 2]
+    off_ns = {topic: delay_ns - typical_ns for topic, delay_ns in delays_ns.items()}
+    off = [
+        f"{topic} {_duration(abs(by_ns) / _NS)} {'behind' if by_ns > 0 else 'ahead'}"
+        for topic, by_ns in off_ns.items()
+        if abs(by_ns) > max_age_s * _NS
+    ]
+    got = f"stamps that are apart: {', '.join(off)}" if off else reason
+    fix = (
+        "let all drivers stamp with one clock: TAI is 37 s ahead of UTC, some cameras count from their start"
+    )
+    return BagError(bag.path, "frames", "a moment at which all streams are fresh", got, fix)
+
+
+def _duration(seconds: float) -> str:
+    """A time of any size, for people."""
+    for unit, length in (("years", 365.25 * 86400), ("days", 86400), ("h", 3600)):
+        if abs(seconds) >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.2f} s"
 
 
 def _notices(report: StreamReport) -> Iterator[str]:
@@ -139,8 +228,8 @@ class _Watch:
         self._times.add(stamp, logged.log_ns)
         self._content.add(logged)
 
-    def report(self) -> StreamReport:
-        """What was found."""
+    def report(self, begin_ns: int) -> StreamReport:
+        """What was found; times are said from the begin of the recording on [ns]."""
         missing = self._missing()
         problems = [missing] if missing else self._content.problems()
         if not missing and not self._times.stamped:
@@ -151,7 +240,7 @@ class _Watch:
             times=self._times,
             content="" if missing else self._content.words(),
             problems=tuple(problems),
-            notices=() if missing else tuple(self._remarks()),
+            notices=() if missing else tuple(self._remarks(begin_ns)),
         )
 
     def _missing(self) -> BagError | None:
@@ -185,7 +274,7 @@ class _Watch:
         fix = "let the driver fill in header.stamp"
         return self._error("stamps in the headers", f"none in {self._times.count} messages", fix)
 
-    def _remarks(self) -> Iterator[str]:
+    def _remarks(self, begin_ns: int) -> Iterator[str]:
         times, topic, name = self._times, self._topic, self.stream.topic
         yield from (f"{name}: {notice}" for notice in self._content.notices())
         if topic and topic.count != times.count:
@@ -193,7 +282,7 @@ class _Watch:
         if times.unset and times.stamped:
             yield f"{name}: {times.unset} of {times.count} messages have no stamp"
         if times.gaps:
-            at_s = (times.longest_at_ns - self._bag.start_ns) / _NS
+            at_s = (times.longest_at_ns - begin_ns) / _NS
             yield (
                 f"{name}: {times.gaps} x no message for more than {times.gap_ns / 1e6:.0f} ms, so no frame; "
                 f"the longest for {times.longest_ns / _NS:.2f} s, after {at_s:.1f} s"
@@ -201,7 +290,7 @@ class _Watch:
         if times.backward:
             yield f"{name}: {times.backward} x a stamp is earlier than those before"
         if times.jumps:
-            at_s = (times.jump_at_ns - self._bag.start_ns) / _NS
+            at_s = (times.jump_at_ns - begin_ns) / _NS
             yield f"{name}: {times.jumps} x a clock jumps (stamp against log time), first after {at_s:.1f} s"
 
 
@@ -221,7 +310,7 @@ def _content(bag: Bag, embodiment: Embodiment, stream: Stream) -> Content:
     if stream.name == JOINT_STATES:
         return Joints(bag.path, stream, embodiment.state_joints, lambda message: message.name)
     (joints,) = (c.joints for c in embodiment.controllers if c.name == stream.name)
-    return Joints(bag.path, stream, joints, lambda message: message.joint_names)
+    return Commands(bag, stream, joints)
 
 
 def _alike(name: str, other: str) -> float:

@@ -135,7 +135,8 @@ class Player:
             return play(*common, self._policy, self._settings, folder, progress)
         with Bag(unit.bag) as bag:
             robot, _, _ = described(bag, self._robot)
-        reference = Reference(unit.bag, robot, self._streams, unit.span.start_ns)
+            clock = unit.span.clock(bag, self._streams)
+        reference = Reference(unit.bag, robot, self._streams, unit.span.start_ns, clock)
         with closing(RecordedPolicy(robot, reference)) as policy:
             return play(*common, policy, self._settings, folder, progress)
 

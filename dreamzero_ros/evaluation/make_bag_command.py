@@ -32,10 +32,10 @@ MAKE_BAG_HELP = """\
 Makes a recording of videos, to try an evaluation with before there is one of a robot.
 
 The folder holds one video per camera of the robot file, named like it (wrist_image_left.mp4; avi, mkv and mov
-do as well), all of one length and frame rate. Their images are written as CompressedImage on the topics of
-the cameras, with the joint states of a simulated arm that waves gently, the trajectories that moved it, and
-robot_description. The arm has nothing to do with what the videos show. The same videos always make the same
-recording.
+do as well), all of one length and frame rate, in a codec that OpenCV decodes, such as H.264 (not AV1). Their
+images are written as CompressedImage on the topics of the cameras, with the joint states of a simulated arm
+that waves gently, the trajectories that moved it, and robot_description. The arm has nothing to do with what
+the videos show. The same videos always make the same recording.
 
 examples:
   dreamzero-evaluate make-bag droid_clip/ --embodiment droid_franka --out clip.mcap

@@ -58,6 +58,8 @@ class Measures:
     holds: Mapping[str, int]
     notices: tuple[str, ...]
     """Those of the episode, and what is left out of the metrics."""
+    incomplete: str
+    """As that of the episode."""
     calls: int
     """K."""
     horizon: int
@@ -116,7 +118,7 @@ def measure(episode: Episode) -> Measures:
 
 _COPIED = (
     *("bag", "number", "start_ns", "duration_s", "instruction", "embodiment", "policy", "settings"),
-    *("reference", "joints", "grippers", "units", "stages", "holds"),
+    *("reference", "joints", "grippers", "units", "stages", "holds", "incomplete"),
 )
 
 

@@ -14,6 +14,7 @@ import cv2
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged
+from dreamzero_ros.evaluation.clock import LOG_CLOCK, Clock
 from dreamzero_ros.evaluation.history import Floats
 from dreamzero_ros.evaluation.streams import Kind, Stream
 from dreamzero_ros.observation.decode import joint_positions, stamp_ns
@@ -28,7 +29,7 @@ class Seen:
     """An image."""
 
     log_ns: int
-    """When it was recorded [ns]."""
+    """When it came, on the clock that the bag is played on [ns]."""
     stamp_ns: int
     """When it was taken [ns]."""
     camera: Camera
@@ -42,7 +43,7 @@ class Felt:
     """A joint state."""
 
     log_ns: int
-    """When it was recorded [ns]."""
+    """When it came, on the clock that the bag is played on [ns]."""
     stamp_ns: int
     """When it was measured [ns]."""
     read: Callable[[], Floats]
@@ -50,7 +51,12 @@ class Felt:
 
 
 def observations(
-    bag: Bag, embodiment: Embodiment, streams: Sequence[Stream], start_ns: int, stop_ns: int
+    bag: Bag,
+    embodiment: Embodiment,
+    streams: Sequence[Stream],
+    start_ns: int,
+    stop_ns: int,
+    clock: Clock = LOG_CLOCK,
 ) -> Generator[Seen | Felt, None, None]:
     """What the robot saw and felt, logged from `start_ns` on and before `stop_ns`.
 
@@ -62,6 +68,7 @@ def observations(
         streams: Its streams, on topics of the bag.
         start_ns: Log time [ns].
         stop_ns: Log time [ns].
+        clock: On which the bag is played.
 
     Raises:
         BagError: The bag is damaged.
@@ -74,10 +81,11 @@ def observations(
         for logged in bag.messages(topics, start_ns, stop_ns):
             camera = cameras.get(logged.topic)
             if camera is None:
-                waiting.append(_felt(logged, embodiment))
+                waiting.append(_felt(logged, embodiment, clock))
             else:
                 image = decoders.submit(read_view, logged.message, logged.topic, camera)
-                waiting.append(Seen(logged.log_ns, stamp_ns(logged.message), camera, image.result))
+                at_ns = clock.at(logged.log_ns)
+                waiting.append(Seen(at_ns, stamp_ns(logged.message), camera, image.result))
             if len(waiting) > AHEAD:
                 yield waiting.popleft()
         yield from waiting
@@ -94,6 +102,6 @@ def _one_thread_each() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def _felt(logged: Logged, embodiment: Embodiment) -> Felt:
+def _felt(logged: Logged, embodiment: Embodiment, clock: Clock) -> Felt:
     read = partial(joint_positions, logged.message, embodiment.state_joints, logged.topic)
-    return Felt(logged.log_ns, stamp_ns(logged.message), read)
+    return Felt(clock.at(logged.log_ns), stamp_ns(logged.message), read)

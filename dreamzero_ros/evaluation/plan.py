@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dreamzero_ros.evaluation.bag import REPAIRS, Bag
+from dreamzero_ros.evaluation.bag import Bag, recordings, stem
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.files import write
 from dreamzero_ros.evaluation.inspection import Inspection, inspect
@@ -93,29 +93,29 @@ def make_plan(
 def _named(word: str) -> list[Path]:
     path = Path(word)
     if path.suffix == LIST and path.is_file():
-        lines = [line.partition("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
-        return [found for line in lines if line for found in _named(str(path.parent / line))]
-    if path.is_dir() and not _is_bag(path):
-        inside = [each for each in sorted(path.iterdir()) if _is_bag(each) or each.suffix in REPAIRS]
-        if not inside:
-            raise ValueError(f"{word}: expected a bag, or a folder of bags, got a folder without any")
-        return inside
+        return [found for line in _lines(path) for found in _named(str(path.parent / line))]
     if path.exists():
-        return [path]
+        return recordings(path)
     matches = sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - a Path takes no absolute pattern
     if not matches:
         raise ValueError(f"{word}: expected a bag, a folder of bags, a pattern or a list, got nothing there")
     return [found for match in matches for found in _named(match)]
 
 
-def _is_bag(path: Path) -> bool:
-    """Whether a folder is one bag: it has metadata."""
-    return path.is_dir() and (path / "metadata.yaml").exists()
+def _lines(path: Path) -> list[str]:
+    """What a list names: its lines, without empty ones and those that begin with #."""
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path}: expected a list of bags in UTF-8, got {error}; save it as UTF-8"
+        ) from error
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def _names(bags: Sequence[Path]) -> dict[Path, str]:
     """Short names; equal ones are told apart by the folders above, or else by their number."""
-    names = {path: path.resolve().stem if path.suffix in REPAIRS else path.resolve().name for path in bags}
+    names = {path: stem(path.resolve()) for path in bags}
     twice = Counter(names.values())
     names = {p: f"{p.resolve().parent.name}-{name}" if twice[name] > 1 else name for p, name in names.items()}
     seen: Counter[str] = Counter()
@@ -130,14 +130,15 @@ def _planned(job: Job, path: Path, name: str, look: Look) -> Planned:
     try:
         state = _state(path)
         with Bag(path) as bag:
-            inspection = inspect(bag, job.parameters.load(), job.streams())
+            age_s = job.parameters.max_observation_age_s
+            inspection = inspect(bag, job.parameters.load(), job.streams(), max_age_s=age_s)
             look(bag, inspection)
             if inspection.problems:
                 words = "; ".join(str(problem) for problem in inspection.problems)
                 return Planned(path=path, name=name, state=state, error=words)
             units = tuple(
                 Unit(id=f"{name}-{span.number:03d}", bag=path, span=span)
-                for span in spans(bag, job.streams(), job.split)
+                for span in spans(bag, job.streams(), job.split, inspection.clock)
             )
     except BagError as error:
         return Planned(path=path, name=name, state=(0, 0), error=str(error))
@@ -191,7 +192,9 @@ def _of_words(words: Mapping[str, Any]) -> Planned:
     path = Path(words["path"])
     units = []
     for entry in words["units"]:
-        span = {name: value for name, value in entry.items() if name != "id"}
+        span: dict[str, Any] = {
+            name: tuple(v) if isinstance(v, list) else v for name, v in entry.items() if name != "id"
+        }
         units.append(Unit(id=entry["id"], bag=path, span=Span(**span)))
     return Planned(
         path=path,

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays a stretch of a bag through a policy, teacher-forced, as the policy node would live it.
 
-The same buffer, rollout and motion code as in the node are driven on the log times of the bag: messages are
-taken in log order; after every image, every `WATCH_PERIOD_S` and when an answer is there, the motion is
-looked after and the policy is asked when it is time. Its answer is there after a latency in the time of the
-bag. The recorded arm goes its own way: nobody watches whether it does what it is told.
+The same buffer, rollout and motion code as in the node are driven on the log times of the bag, or, where its
+stamps are on another clock, on that of the stamps: messages are taken in log order; after every image, every
+`WATCH_PERIOD_S` and when an answer is there, the motion is looked after and the policy is asked when it is
+time. Its answer is there after a latency in the time of the bag. The recorded arm goes its own way: nobody
+watches whether it does what it is told.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ def play(
         policy: Is asked; it is not closed.
         settings: See there.
         folder: Pictures are written into it.
-        progress: Called with the log time that was reached [ns].
+        progress: Called with the time that was reached on the clock of the episode [ns].
 
     Raises:
         BagError: The bag is damaged.
@@ -107,11 +108,13 @@ def play(
     """
     with Bag(path) as bag:
         robot, urdf, notices = described(bag, embodiment)
-        with closing(Reference(path, robot, streams, span.start_ns)) as reference:
+        clock = span.clock(bag, streams)
+        with closing(Reference(path, robot, streams, span.start_ns, clock)) as reference:
             pictures = Pictures(folder)
             playback = _Playback(robot, policy, settings, reference, pictures, span)
-            begin_ns = span.start_ns - playback.reach_ns
-            with closing(observations(bag, robot, streams, begin_ns, span.end_ns + 1)) as seen:
+            begin_ns = clock.logged(span.start_ns - playback.reach_ns)
+            _, last_ns = span.logged_ns or (span.start_ns, span.end_ns)
+            with closing(observations(bag, robot, streams, begin_ns, last_ns + 1, clock)) as seen:
                 for item in seen:
                     playback.take(item)
                     progress(item.log_ns)
@@ -141,6 +144,7 @@ def play(
             urdf=urdf,
             holds=dict(playback.holds),
             notices=(*policy.doubts, *notices, *playback.notices()),
+            incomplete=playback.incomplete(),
             measured_ns=np.array(playback.measured_ns, np.int64),
             measured=np.array(playback.measured).reshape(-1, len(robot.command_joints)),
             pictures_ns=np.array(pictures.times_ns, np.int64),
@@ -237,11 +241,17 @@ class _Playback:
             f"{stream}: {count} messages cannot be used, the first: {self._unusable_first[stream]}"
             for stream, count in self._unusable.items()
         ]
-        if self.failed:
-            found.append(self.failed)
-        elif not len(self.log):
-            found.append(f"the policy was never asked: {self._rollout.reason}")
+        if self.incomplete():
+            found.append(self.incomplete())
         return found
+
+    def incomplete(self) -> str:
+        """Why the policy was not asked, or not to the end, in words; empty where it was."""
+        if self.failed or len(self.log):
+            return self.failed
+        if self._asked_ns:
+            return "the policy was asked, but the episode ended before an answer was there"
+        return f"the policy was never asked: {self._rollout.reason}"
 
     # Messages
 

@@ -8,7 +8,7 @@ it is linear, cubic or quintic as all of them have positions, velocities or acce
 one it holds. Up to the first point it goes straight from where the joint was told to be, or else measured,
 when the message was logged. A message without points tells the joints to stay where that is.
 
-Joints for whose controllers the bag has no commands are where later joint states say.
+Joints that no command tells where to be are where later joint states say.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ import numpy as np
 from dreamzero_ros.embodiment.layout import command_positions
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged
+from dreamzero_ros.evaluation.clock import LOG_CLOCK, Clock
+from dreamzero_ros.evaluation.commands import commanded_joints, joint_names
 from dreamzero_ros.evaluation.history import Floats, History, Ints
+from dreamzero_ros.evaluation.spans import AROUND_NS
 from dreamzero_ros.evaluation.streams import Kind, Stream
 from dreamzero_ros.observation.decode import ObservationError, joint_positions, stamp_ns
 
-LOOK_BACK_NS = 60_000_000_000
-"""Commands that are in force at the begin are looked for in so much of what was logged before [ns]."""
 SLACK_NS = 1_000_000_000
 """How much later than it happened something is logged, and how far times asked for may go back [ns]."""
 
@@ -92,29 +93,41 @@ class Reference:
         path: The bag.
         embodiment: The robot.
         streams: Its streams, on topics of the bag.
-        start_ns: Log time of the first moment that is asked for [ns].
+        start_ns: First moment that is asked for, on the clock that the bag is played on [ns].
+        clock: That clock.
 
     Raises:
         BagError: The bag cannot be read; later, while reading: it is damaged.
     """
 
-    def __init__(self, path: Path, embodiment: Embodiment, streams: Sequence[Stream], start_ns: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        embodiment: Embodiment,
+        streams: Sequence[Stream],
+        start_ns: int,
+        clock: Clock = LOG_CLOCK,
+    ) -> None:
         self._embodiment = embodiment
         self._joints = embodiment.command_joints
         self._bag = Bag(path)
-        named = {stream: self._named(stream) for stream in streams if stream.kind is Kind.COMMANDS}
-        commanded = {joint for joints in named.values() for joint in joints}
-        self.kind = COMMANDS if commanded else JOINT_STATES
-        """What it is made of: commands, where there are some for any joint, or joint states."""
-        self._measured = np.array([joint not in commanded for joint in self._joints])
         joints_of = {controller.name: controller.joints for controller in embodiment.controllers}
-        self._told = {stream.topic: joints_of[stream.name] for stream, joints in named.items() if joints}
+        commands = [stream for stream in streams if stream.kind is Kind.COMMANDS]
+        told = {s.topic: commanded_joints(self._bag, s, joints_of[s.name]) for s in commands}
+        commanded = {joint for joints in told.values() for joint in joints}
+        arms = set(self._joints) - set(embodiment.gripper_joints) or set(self._joints)
+        self.kind = COMMANDS if commanded & arms else JOINT_STATES
+        """What it is made of: commands, where there are some for any joint but grippers, or joint states."""
+        self._measured = np.array([joint not in commanded for joint in self._joints])
+        self._told = {s.topic: joints_of[s.name] for s in commands if told[s.topic]}
         (states_topic,) = (stream.topic for stream in streams if stream.kind is Kind.JOINT_STATES)
         self._commands: list[_Command] = []
         kept_ns = round(embodiment.horizon * embodiment.dt_s * 1e9) + 3 * SLACK_NS
         self._history = History(len(self._joints), kept_ns, round(2 * embodiment.joint_tolerance_s * 1e9))
         self._newest = np.full(len(self._joints), np.nan)
-        self._messages = self._bag.messages({states_topic, *self._told}, start_ns - LOOK_BACK_NS)
+        self._clock = clock
+        begin_ns = clock.logged(start_ns) - AROUND_NS
+        self._messages = self._bag.messages({states_topic, *self._told}, begin_ns, clock.end_ns)
         self._next = next(self._messages, None)
 
     def close(self) -> None:
@@ -131,7 +144,7 @@ class Reference:
         Raises:
             BagError: The bag is damaged.
         """
-        while self._next is not None and self._next.log_ns <= times_ns[-1] + SLACK_NS:
+        while self._next is not None and self._clock.at(self._next.log_ns) <= times_ns[-1] + SLACK_NS:
             self._take(self._next)
             self._next = next(self._messages, None)
         found = np.where(self._measured, self._history.at(times_ns), np.nan)
@@ -139,14 +152,6 @@ class Reference:
             self._sample(row, time_ns)
         self._forget(int(times_ns[0]) - SLACK_NS)
         return found
-
-    def _named(self, stream: Stream) -> set[str]:
-        """The command joints that the first message of a topic names; those of other robots do not count."""
-        topic = self._bag.topics.get(stream.topic)
-        if topic is None or topic.type not in stream.kind.value:
-            return set()
-        names = (set(logged.message.joint_names) for logged in self._bag.messages([stream.topic]))
-        return next((found for found in names if found), set()) & set(self._joints)
 
     def _take(self, logged: Logged) -> None:
         if logged.topic in self._told:
@@ -160,19 +165,19 @@ class Reference:
         self._history.add(stamp_ns(logged.message), self._newest)
 
     def _take_command(self, logged: Logged) -> None:
-        message = logged.message
-        names = list(message.joint_names) or list(self._told[logged.topic])
+        message, at_ns = logged.message, self._clock.at(logged.log_ns)
+        names = joint_names(message, self._told[logged.topic])
         picked = [index for index, name in enumerate(names) if name in self._joints]
         columns = np.array([self._joints.index(names[index]) for index in picked], np.int64)
         told = np.full(len(self._joints), np.nan)
-        self._sample(told, logged.log_ns)
+        self._sample(told, at_ns)
         begin = np.where(np.isnan(told), self._newest, told)[columns]
-        start_ns = stamp_ns(message) or logged.log_ns
+        start_ns = stamp_ns(message) or at_ns
         times_ns = np.array([start_ns + _duration_ns(p.time_from_start) for p in message.points], np.int64)
         states = tuple(_states(message.points, len(names), picked))
         if len(times_ns) and not states:  # velocities or efforts alone say nothing about positions
             begin, times_ns = np.full_like(begin, np.nan), times_ns[:0]
-        self._commands.append(_Command(logged.log_ns, columns, begin, times_ns, states))
+        self._commands.append(_Command(at_ns, columns, begin, times_ns, states))
 
     def _sample(self, row: Floats, time_ns: int) -> None:
         """Fills in (J,) what the joints are told at a time; those that were told nothing stay as they are."""

@@ -51,12 +51,17 @@ examples:
       --episodes-topic /instruction --latency 0.6 --workers 2 --out yam_5_steps
 """
 RUN_EPILOG = """\
-bags: rosbag2 folders, .mcap and .db3 files, folders of bags, patterns, or .txt files that list them.
+bags: rosbag2 folders, .mcap, .db3 and .bag files, folders of bags, patterns, or .txt files that list them,
+one in a line. A folder of files that follow one another within 1 s is one recording that was split.
+
+--episodes-times: lines of begin, end [s after the begin of the bag] and instruction, separated by tabs,
+semicolons, commas or blanks, as spreadsheets save them; lines that begin with # are remarks.
 
 What is finished is not played again: after an interruption the same command goes on where it was. A bag that
 cannot be used is named in the report, and the others are evaluated.
 
-exit codes: 0 complete, 1 something of a bag is missing (it is printed), 2 wrong usage, 130 interrupted
+exit codes: 0 complete, 1 something of a bag is missing, or the policy was not asked about an episode (it is
+printed), 2 wrong usage, 130 interrupted
 """
 
 
@@ -94,7 +99,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="std_msgs/String: each message begins an episode, '' ends it",
     )
     episodes.add_argument(
-        "--episodes-times", type=Path, metavar="FILE", help="lines of begin, end [s] and an instruction"
+        "--episodes-times", type=Path, metavar="FILE", help="CSV of begin, end [s] and an instruction"
     )
     add(
         "--shortest", type=float, default=2.0, metavar="S", help="shorter episodes are left out (%(default)s)"
@@ -191,7 +196,7 @@ def _say(
         console.print(f"\nThe report: {out / REPORT}", soft_wrap=True)
     for _, words in incomplete:
         errors.print(Text(words, "bold red"))
-    return INCOMPLETE if incomplete or summary is None else COMPLETE
+    return COMPLETE if summary is not None and not incomplete and not summary["incomplete"] else INCOMPLETE
 
 
 def _look(console: Console, bag: Bag, inspection: Inspection) -> None:

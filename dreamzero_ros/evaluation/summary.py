@@ -70,6 +70,7 @@ def summarise(
         "worst": _worst(episodes),
         "holds": sum((Counter(measures.holds) for measures in all_), Counter()),
         "failed": list(failed),
+        "incomplete": [{"episode": n, "error": m.incomplete} for n, m in episodes if m.incomplete],
         "notices": [*notices, *_mixed(references), *shared],
     }
     plain: dict[str, Any] = _plain(content)

@@ -40,6 +40,8 @@ def print_summary(console: Console, summary: Mapping[str, Any]) -> None:
         if name in metrics and metrics[name]["value"] is not None:
             table.add_row(label, *_cells(metrics[name]))
     console.print(table)
+    for entry in summary["incomplete"]:
+        console.print(Text(f"not complete: {entry['episode']}: {entry['error']}", "bold red"))
     holds = sorted(summary["holds"].items(), key=lambda entry: -entry[1])
     for reason, count in holds[:HOLDS]:
         console.print(Text(f"{count} x held: {reason}", "yellow"))

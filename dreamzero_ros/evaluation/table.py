@@ -19,8 +19,9 @@ WIDTH = 100
 
 def print_inspection(console: Console, bag: Bag, inspection: Inspection) -> None:
     """Prints what is in a bag, what is used of it, and whether it can be used."""
-    duration_s = (bag.end_ns - bag.start_ns) / 1e9
+    duration_s = (inspection.recorded_ns[1] - inspection.recorded_ns[0]) / 1e9
     begin, end = inspection.common_ns
+    possible, images = inspection.frames
     console.print(Text(f"{bag.path}: {duration_s:.1f} s, {len(bag.topics)} topics", "bold"))
     console.print(_streams(inspection.streams))
     if inspection.unused:
@@ -31,7 +32,9 @@ def print_inspection(console: Console, bag: Bag, inspection: Inspection) -> None
     for problem in inspection.problems:
         _print_line(console, "problem", "bold red", str(problem))
     if inspection.usable:
-        console.print(Text(f"usable: all streams are there for {(end - begin) / 1e9:.1f} s", "bold green"))
+        there = f"all streams are there for {(end - begin) / 1e9:.1f} s"
+        words = f"usable: {there}, and a frame at {possible} of {images} images"
+        console.print(Text(words, "bold green"))
     else:
         console.print(Text("not usable: see the problems above", "bold red"))
 

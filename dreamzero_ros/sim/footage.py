@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov")
+_CODECS = {"av01": "AV1 (av01)", "hev1": "HEVC (hev1)", "hvc1": "HEVC (hvc1)", "vp09": "VP9 (vp09)"}
+"""Names of codecs that people know, by what containers call them."""
 
 
 class FootageError(ValueError):
@@ -34,12 +37,12 @@ class Footage:
     """Videos of the same length and rate, read side by side.
 
     Args:
-        folder: holds one video per camera, `<camera name>.mp4` (or avi, mkv, mov).
+        folder: holds one video per camera, `<camera name>.mp4` (or avi, mkv, mov; in capitals too).
         cameras: names, in any order.
 
     Raises:
-        FootageError: for a camera without a file or with two, an unreadable video, or videos that differ in
-            length or rate.
+        FootageError: for a camera without a file or with two, a video that OpenCV cannot decode, or videos
+            that differ in length or rate.
     """
 
     def __init__(self, folder: Path, cameras: Sequence[str]) -> None:
@@ -47,6 +50,8 @@ class Footage:
         lengths, rates = {}, {}
         for path in self._paths.values():
             video = _open(path)
+            if not video.grab():
+                raise _undecodable(path, video)
             lengths[path.name] = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
             rates[path.name] = round(video.get(cv2.CAP_PROP_FPS), 3)
             video.release()
@@ -90,9 +95,10 @@ class Footage:
 def _video_of(folder: Path, camera: str) -> Path:
     if not folder.is_dir():
         raise FootageError(f"{folder}: no such folder")
-    found = [path for suffix in SUFFIXES if (path := folder / f"{camera}{suffix}").is_file()]
+    videos = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.is_file()]
+    found = [path for path in videos if path.stem == camera]
     if not found:
-        there = sorted(path.name for path in folder.iterdir() if path.suffix in SUFFIXES)
+        there = [path.name for path in videos]
         raise FootageError(f"{folder}: no video for camera {camera}: expected {camera}.mp4, found {there}")
     if len(found) > 1:
         raise FootageError(f"{folder}: several videos for camera {camera}: {[path.name for path in found]}")
@@ -102,5 +108,18 @@ def _video_of(folder: Path, camera: str) -> Path:
 def _open(path: Path) -> cv2.VideoCapture:
     video = cv2.VideoCapture(str(path))
     if not video.isOpened() or video.get(cv2.CAP_PROP_FPS) <= 0 or video.get(cv2.CAP_PROP_FRAME_COUNT) < 1:
-        raise FootageError(f"{path}: OpenCV cannot read this video; convert it to H.264 in mp4")
+        raise _undecodable(path, video)
     return video
+
+
+def _undecodable(path: Path, video: cv2.VideoCapture) -> FootageError:
+    """Names the codec, where the container says one, and the command that converts it."""
+    code = int(video.get(cv2.CAP_PROP_FOURCC)) if video.isOpened() else 0
+    codec = code.to_bytes(4, "little").decode("latin-1").strip("\0 ")
+    known = f" of codec {_CODECS.get(codec.lower(), codec)}" if codec else ""
+    source, target = shlex.quote(path.name), shlex.quote(f"h264/{path.stem}.mp4")
+    convert = f"mkdir h264 && ffmpeg -i {source} -c:v libx264 -pix_fmt yuv420p {target}"
+    return FootageError(
+        f"{path}: OpenCV cannot read this video{known}; convert it to H.264 in mp4: "
+        f"`{convert}`; if that fails too, the file is damaged"
+    )

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.bag import Bag, recordings
 from dreamzero_ros.evaluation.errors import BagError
 
 pytestmark = pytest.mark.cpu
@@ -186,27 +186,19 @@ def missing_part(tmp_path: Path) -> Path:
     return folder
 
 
-def overlapping(tmp_path: Path) -> Path:
-    parts = [write(tmp_path / "one", joints(0, 5)), write(tmp_path / "two", joints(2, 7))]
-    return join(tmp_path / "bag", parts)
-
-
-def overlapping_without_metadata(tmp_path: Path) -> Path:
-    parts = [write(tmp_path / "one", joints(0, 5)), write(tmp_path / "two", joints(2, 7))]
-    return join(tmp_path / "bag", parts, metadata=False)
-
-
 def empty(tmp_path: Path) -> Path:
     return write(tmp_path / "bag", [], announced=[("/a", "sensor_msgs/msg/JointState")])
 
 
-def compressed_part(tmp_path: Path) -> Path:
-    return only_file(write(tmp_path / "bag", joints(0), compression=CompressionMode.MESSAGE))
+def foreign_file(tmp_path: Path) -> Path:
+    (tmp_path / "video.mp4").touch()
+    return tmp_path / "video.mp4"
 
 
-def ros1(tmp_path: Path) -> Path:
-    (tmp_path / "old.bag").touch()
-    return tmp_path / "old.bag"
+def broken_metadata(tmp_path: Path) -> Path:
+    folder = write(tmp_path / "bag", joints(0))
+    (folder / "metadata.yaml").write_text("rosbag2_bagfile_information: [")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -218,11 +210,9 @@ def ros1(tmp_path: Path) -> Path:
         (cut_database, "", ".recover"),
         (flipped_byte, "after 0.0 s", "mcap recover bag.mcap"),
         (missing_part, "missing", "ros2 bag reindex"),
-        (overlapping, "two.mcap begin 3.0 s before the end of one.mcap", "one recording per folder"),
-        (overlapping_without_metadata, "begin 3.0 s before", "one recording per folder"),
         (empty, "none", "recorder"),
-        (compressed_part, "compressed", "metadata.yaml"),
-        (ros1, "'.bag'", "rosbags-convert"),
+        (foreign_file, "'.mp4'", ".mcap, .db3 or .bag"),
+        (broken_metadata, "ParserError", "ros2 bag reindex bag"),
         (lambda tmp_path: tmp_path / "nowhere", "nothing there", "name a folder"),
         (lambda tmp_path: tmp_path, "none of them", "name a folder"),
     ],
@@ -237,6 +227,46 @@ def test_what_cannot_be_read_is_one_clear_error(
     assert got in error.got and fix in error.fix
     assert error.file == path or error.file.parent == path
     assert str(error.file) in str(error) and "expected" in str(error)
+
+
+def test_files_that_overlap_are_one_stream_where_metadata_say_so(tmp_path: Path) -> None:
+    parts = [write(tmp_path / "one", joints(0, 5)), write(tmp_path / "two", joints(2, 7))]
+    assert [at for _, at in read(join(tmp_path / "bag", parts))] == [0, 2, 5, 7]
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+def test_files_that_follow_one_another_are_one_recording(tmp_path: Path, storage: StoragePlugin) -> None:
+    """Whatever they are called; those that are apart, or do not open, are recordings of their own."""
+    seconds = {"x_0": (0, 1, 2), "x_1": (2.1, 3), "y": (2.9, 4)}
+    parts = {name: write(tmp_path / name, joints(*logs_s), storage) for name, logs_s in seconds.items()}
+    split = join(tmp_path / "a_split", list(parts.values()), metadata=False)
+    assert recordings(split) == [split]
+    late = join(
+        tmp_path / "c_late", [parts["x_0"], write(tmp_path / "z", joints(9), storage)], metadata=False
+    )
+    assert recordings(late) == sorted(late.iterdir())
+    one = join(tmp_path / "d_one", [parts["y"]], metadata=False)
+    assert recordings(one) == list(one.iterdir())
+    broken = join(tmp_path / "e_broken", [parts["x_0"], parts["x_1"]], metadata=False)
+    last = broken / only_file(parts["x_1"]).name
+    last.write_bytes(last.read_bytes()[:100])
+    assert recordings(broken) == sorted(broken.iterdir())
+    whole = tmp_path / "all"
+    whole.mkdir()
+    with pytest.raises(BagError, match="none of them"):
+        recordings(whole)
+    for folder in (split, parts["x_0"]):
+        folder.rename(whole / folder.name)
+    assert recordings(whole) == [whole / "a_split", whole / "x_0"]
+
+
+@pytest.mark.parametrize("storage", [MCAP, SQLITE])
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_compression_needs_no_metadata(tmp_path: Path, storage: StoragePlugin, mode: CompressionMode) -> None:
+    folder = write(tmp_path / "bag", joints(0, 1), storage, mode)
+    (folder / "metadata.yaml").unlink()
+    (file,) = folder.iterdir()
+    assert read(file) == [("/a", 0), ("/a", 1)]
 
 
 @pytest.mark.parametrize("storage", [MCAP, SQLITE])

@@ -6,10 +6,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bags import session, write
+from bags import NS, join, session, write
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation.command import NOT_USABLE, USABLE, USAGE, main
+from dreamzero_ros.evaluation.plan import bags_of
 
 pytestmark = pytest.mark.cpu
 
@@ -88,3 +89,30 @@ def test_the_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr().out
     for text in ("examples:", "--topic", "exit codes: 0 usable, 1 not usable", "joint_trajectory"):
         assert text in printed
+
+
+def test_a_split_recording_is_one_for_inspect_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = session(load("droid_franka"), 4.0)
+    half = messages[len(messages) // 2][1]
+    parts = [
+        write(tmp_path / "x_0", [entry for entry in messages if entry[1] < half]),
+        write(tmp_path / "x_1", [entry for entry in messages if entry[1] >= half]),
+    ]
+    split = join(tmp_path / "split", parts, metadata=False)
+    assert main(["inspect", str(split), *ROBOT]) == USABLE
+    assert "2 files are read as one recording" in " ".join(capsys.readouterr().out.split())
+    assert bags_of([str(split)]) == (split,)
+
+
+def test_a_folder_of_recordings_is_several_for_inspect_and_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    messages = session(load("droid_franka"), 2.0)
+    later = [(topic, log_ns + 10 * NS, message) for topic, log_ns, message in messages]
+    parts = [write(tmp_path / "x_0", messages), write(tmp_path / "x_1", later)]
+    folder = join(tmp_path / "days", parts, metadata=False)
+    assert main(["inspect", str(folder), *ROBOT]) == NOT_USABLE
+    assert "got 2: x_0.mcap, x_1.mcap; name one of them" in " ".join(capsys.readouterr().err.split())
+    assert bags_of([str(folder)]) == (folder / "x_0.mcap", folder / "x_1.mcap")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from scipy.interpolate import BPoly
 
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.evaluation.bag import Bag
+from dreamzero_ros.evaluation.inspection import inspect
 from dreamzero_ros.evaluation.reference import COMMANDS, JOINT_STATES, Reference
 from dreamzero_ros.evaluation.streams import streams
 
@@ -130,9 +133,49 @@ def test_an_empty_message_stops_the_joints_of_its_controller(tmp_path: Path) -> 
     np.testing.assert_allclose(asked(tmp_path / "bag", commands, [0.4, 2.0])[:, 0], [0.4, 0.5])
 
 
+def velocities_only(count: int = 7) -> Any:
+    return trajectory(ARM.joints, [0.0, 1.0], np.zeros((2, 0)), np.ones((2, count)))
+
+
 def test_points_without_positions_say_nothing(tmp_path: Path) -> None:
-    message = trajectory(ARM.joints, [0.0, 1.0], np.zeros((2, 0)), np.ones((2, 7)))
-    assert np.isnan(asked(tmp_path / "bag", [(COMMAND_NS, message)], [0.5])[:, :7]).all()
+    told = trajectory(ARM.joints, [0.0], np.ones((1, 7)))
+    commands = [(COMMAND_NS, told), (COMMAND_NS + NS, velocities_only())]
+    found = asked(tmp_path / "bag", commands, [0.5, 1.5])[:, :7]
+    assert (found[0] == 1).all() and np.isnan(found[1]).all()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        velocities_only(),
+        trajectory(ARM.joints, [0.0, 1.0]),
+        trajectory(ARM.joints, [0.0], np.full((1, 7), np.nan)),
+        trajectory(ARM.joints, [0.0], np.ones((1, 3))),
+        trajectory(ARM.joints, []),
+    ],
+    ids=["velocities", "efforts", "NaN", "too few", "no points"],
+)
+def test_commands_that_never_say_where_are_none(tmp_path: Path, message: Any) -> None:
+    """Inspection and reference judge alike."""
+    commands = [(f"/{ARM.name}/joint_trajectory", COMMAND_NS, message)]
+    path = bags.write(tmp_path / "bag", sorted([*states(), *commands], key=lambda entry: entry[1]))
+    with closing(Reference(path, ROBOT, STREAMS, START_NS)) as reference:
+        assert reference.kind == JOINT_STATES
+        np.testing.assert_allclose(reference.at(np.array([COMMAND_NS + NS]))[0, :7], measured(1.0))
+    with Bag(path) as bag:
+        (report,) = (r for r in inspect(bag, ROBOT, STREAMS).streams if r.stream.name == ARM.name)
+    assert report.problems and report.content == "0 of 7 joints"
+
+
+def test_joints_that_are_never_told_where_are_measured(tmp_path: Path) -> None:
+    positions = np.ones((1, 7))
+    positions[0, 2] = np.nan
+    message = trajectory(ARM.joints, [0.0], positions)
+    found = asked(tmp_path / "bag", [(COMMAND_NS, message)], [1.0])[0, :7]
+    np.testing.assert_allclose(found, np.where(np.arange(7) == 2, measured(1.0), 1.0))
+    with Bag(tmp_path / "bag") as bag:
+        notices = inspect(bag, ROBOT, STREAMS).streams[4].notices
+    assert any("no positions for panda_joint3: compared with joint states" in words for words in notices)
 
 
 def test_commands_for_other_joints_are_none(tmp_path: Path) -> None:

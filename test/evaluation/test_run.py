@@ -265,10 +265,11 @@ def test_a_full_disk_is_told_and_nothing_half_done_bears_a_final_name(
 def test_lists_patterns_and_equal_names(sessions: Path, tmp_path: Path) -> None:
     for day in ("monday", "tuesday"):
         shutil.copytree(sessions / "a", tmp_path / day / "session")
-    (tmp_path / "bags.txt").write_text("# two days\nmonday/session\n\ntuesday/*\n")
+    (tmp_path / "tuesday").rename(tmp_path / "tuesday #2")
+    (tmp_path / "bags.txt").write_text("\ufeff# two days\nmonday/session\n\ntuesday #2/*\n")
     assert evaluate(tmp_path / "bags.txt", "--out", tmp_path / "out") == COMPLETE
     found = [episode["id"] for episode in read_summary(tmp_path / "out")["episodes"]]
-    assert found == ["monday-session-000", "tuesday-session-000"]
+    assert found == ["monday-session-000", "tuesday #2-session-000"]
 
 
 def test_the_recording_itself_makes_no_errors(sessions: Path, tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ REFUSED: dict[str, tuple[Make, str, str]] = {
     "empty": (empty, "messages", "look whether the recorder could hear the publishers"),
     "sizes": (with_change(WRIST, smaller_later), "32x18", "cut the bag"),
     "joints": (with_change(JOINTS, of_another_arm), "no panda_joint1", "did you mean 'fr3_joint1'?"),
-    "overlapping": (overlapping, "before the end of part_0.mcap", "one recording per folder"),
+    "overlapping": (overlapping, "part_0.mcap and part_1.mcap for more than 1 s", "one recording per folder"),
 }
 """By name of the bag: how it is made, what is said of it, and what is to be done."""
 

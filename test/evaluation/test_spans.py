@@ -77,7 +77,7 @@ def test_a_topic_says_what_and_when(path: Path) -> None:
 
 def test_a_list_says_what_and_when(path: Path, tmp_path: Path) -> None:
     times = tmp_path / "times.csv"
-    times.write_text('# begin, end\n0.5, 1.5, "take the cup"\n\n2 4 put it down, gently # remark\n5,11\n')
+    times.write_text('# begin, end\n0.5, 1.5, "take the cup"\n\n2 4 put it down, gently\n5,11\n')
     assert found(path, Split(times=times, instruction="go")) == [
         (0.502, 1.502, "take the cup"),
         (2.002, 4.002, "put it down, gently"),
@@ -85,7 +85,9 @@ def test_a_list_says_what_and_when(path: Path, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("line", ["1", "a, b, c", "2, 1", "-1, 3", "1, 99", "nan, 3"])
+@pytest.mark.parametrize(
+    "line", ["1", "a, b, c", "2, 1", "-1, 3", "1, 99", "nan, 3", "begin,end", '1,2,"open']
+)
 def test_lines_that_say_nothing_are_named(path: Path, tmp_path: Path, line: str) -> None:
     times = tmp_path / "times.csv"
     times.write_text(f"0 1 fine\n{line}\n")

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from av1 import AV1_MP4
 
 from dreamzero_ros.sim.footage import Footage, FootageError
 
@@ -84,6 +85,19 @@ def test_refuses_what_is_no_video(folder: Path) -> None:
     (folder / "left.avi").write_bytes(b"not a video")
     with pytest.raises(FootageError, match=r"left\.avi: OpenCV cannot read"):
         Footage(folder, CAMERAS)
+
+
+def test_a_codec_that_opencv_lacks_is_named_with_the_command(folder: Path) -> None:
+    (folder / "left.avi").unlink()
+    (folder / "left.mp4").write_bytes(AV1_MP4)
+    command = r"ffmpeg -i left\.mp4 -c:v libx264 -pix_fmt yuv420p h264/left\.mp4"
+    with pytest.raises(FootageError, match=rf"left\.mp4: .* AV1 .*convert it to H\.264.*{command}"):
+        Footage(folder, CAMERAS)
+
+
+def test_suffixes_in_capitals_are_videos(folder: Path) -> None:
+    (folder / "left.avi").rename(folder / "left.AVI")
+    assert Footage(folder, CAMERAS).length == 6
 
 
 def test_a_video_that_ends_too_early_is_named(folder: Path) -> None:

@@ -34,6 +34,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
     if summary["failed"]:
         lines += ["", "Could not be evaluated:", ""]
         lines += [_short(f"- {_plain(f['bag'])}: {_plain(f['error'])}") for f in summary["failed"]]
+    if summary["incomplete"]:
+        lines += ["", "Not complete:", ""]
+        lines += [_short(f"- {_plain(f['episode'])}: {_plain(f['error'])}") for f in summary["incomplete"]]
     return "\n".join(lines) + "\n"
 
 
