@@ -42,7 +42,7 @@ endif
 .PHONY: help demo check test test-all lint bench gpu-report gpu-wheels clean setup
 
 help:  ## show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 $(VENV)/.python: $(REQUIREMENTS)
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
@@ -103,21 +103,18 @@ lint: $(READY)  ## ruff and mypy
 bench: $(READY)  ## time the loop; options: make bench BENCH="--variant wan21_14b --device cuda --dtype bfloat16"
 	@$(BIN)/python -m dreamzero_ros.ros.bench $(BENCH)
 
-# On a bare machine the wheels take the place of .venv, which is neither needed nor made.
-gpu-report: $(wildcard $(GPU_WHEELS)/*.whl)  ## all figures of a GPU, eight minutes at most; a trial: make gpu-report DEVICE=cpu
-	@if [ -n "$(wildcard $(GPU_WHEELS)/*.whl)" ]; then \
-		python=$$($(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])'); \
-		ls $(GPU_WHEELS)/*-$$python-*.whl >/dev/null 2>&1 || { \
-			echo "$(GPU_WHEELS) holds wheels for another Python than this $$python: make gpu-wheels GPU_PYTHON=3.11, or"; \
-			echo "choose the other with make gpu-report PYTHON=python3.12"; exit 2; }; \
-		rm -rf $(GPU_LIBRARIES); \
-		for wheel in $(GPU_WHEELS)/*.whl; do $(PYTHON) -m zipfile -e "$$wheel" $(GPU_LIBRARIES); done; \
-		PYTHONPATH="$(GPU_LIBRARIES):$(CURDIR)" exec $(PYTHON) -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
-	elif [ -x $(BIN)/python ]; then \
-		exec $(BIN)/python -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
-	else \
-		exec $(PYTHON) -m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT); \
-	fi
+# On a bare machine the wheels take the place of .venv, which is neither needed nor made there.
+gpu-report:  ## all figures of a GPU, eight minutes at most; a trial: make gpu-report DEVICE=cpu
+	@report="-m dreamzero_ros.bench gpu --device $(DEVICE) $(REPORT)"; \
+	if [ -x $(BIN)/python ]; then exec $(BIN)/python $$report; fi; \
+	if ! ls $(GPU_WHEELS)/*.whl >/dev/null 2>&1; then exec $(PYTHON) $$report; fi; \
+	python=$$($(PYTHON) -c 'import sys; print("cp%d%d" % sys.version_info[:2])'); \
+	ls $(GPU_WHEELS)/*-$$python-*.whl >/dev/null 2>&1 || { \
+		echo "$(GPU_WHEELS) holds wheels for another Python than this $$python: run make gpu-wheels GPU_PYTHON=..., or"; \
+		echo "choose the Python that they are for: make gpu-report PYTHON=python3.12"; exit 2; }; \
+	rm -rf $(GPU_LIBRARIES); \
+	for wheel in $(GPU_WHEELS)/*.whl; do $(PYTHON) -m zipfile -e "$$wheel" $(GPU_LIBRARIES); done; \
+	PYTHONPATH="$(GPU_LIBRARIES):$(CURDIR)" exec $(PYTHON) $$report
 
 gpu-wheels:  ## what a machine without a network needs for gpu-report, as wheels for Python 3.12 (GPU_PYTHON)
 	@rm -rf $(GPU_WHEELS)

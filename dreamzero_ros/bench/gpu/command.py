@@ -13,13 +13,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dreamzero_ros.bench.gpu.runner import Report
+from dreamzero_ros.bench.gpu.runner import BUDGET_S, Report
 from dreamzero_ros.bench.gpu.sizes import SIZES, usual_sizes
 from dreamzero_ros.bench.gpu.stages import STAGES, chosen_stages
 from dreamzero_ros.engine.sharing import parse_devices, require_present
 
-BUDGET_S = 480.0
-"""Time for the whole report [s]."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as of shells."""
 

@@ -23,6 +23,8 @@ from dreamzero_ros.bench.gpu.results import CRASHED, CUT, FAULTS, NOT_RUN, RUNNI
 from dreamzero_ros.bench.gpu.stages import Stage
 
 CHILD = "dreamzero_ros.bench.gpu.child"
+BUDGET_S = 480.0
+"""Time for a whole report, for which the limits of the stages are made [s]."""
 LEAST_S = 10.0
 """A stage is not begun when less time than this is left [s]."""
 LAST_LINES = 15
@@ -37,7 +39,7 @@ class Report:
         device: As in torch.
         sizes: Name of the sizes.
         out: Folder of the report.
-        budget_s: Time for all stages together [s].
+        budget_s: Time for all stages together [s]; more than `BUDGET_S` lengthens their limits, too.
     """
 
     device: str
@@ -79,9 +81,10 @@ class Report:
     def _stage(self, stage: Stage) -> None:
         """Run one stage and keep how it ended."""
         path = self._path(stage)
-        limit_s = min(stage.limit_s, self.left_s)
+        own_limit_s = stage.limit_s * max(1.0, self.budget_s / BUDGET_S)
+        limit_s = min(own_limit_s, self.left_s)
         about = {"stage": stage.name, "title": stage.title, "limit_s": round(limit_s, 1)}
-        if limit_s < LEAST_S and limit_s < stage.limit_s:
+        if limit_s < LEAST_S and limit_s < own_limit_s:
             self._keep(path, about, 0.0, NOT_RUN, "the time was over")
             return
         begin = time.monotonic()
@@ -91,7 +94,7 @@ class Report:
         except KeyboardInterrupt:
             self._keep(path, about, time.monotonic() - begin, CUT, "interrupted")
             raise
-        if code is None and limit_s < stage.limit_s:
+        if code is None and limit_s < own_limit_s:
             status, words = CUT, f"the time for the report was over after {limit_s:.0f} s of this stage"
         elif code is None:
             status, words = TIMED_OUT, f"not done after {limit_s:.0f} s: {_last_lines(log)}"

@@ -19,7 +19,7 @@ class Stage:
     parts: str
     """`module:function` that is given the device and the sizes, and yields the parts."""
     limit_s: float
-    """How long it may take [s]; generous, as the time for the whole report is limited, too."""
+    """How long it may take in a report of the usual time [s]; generous, as that time is limited, too."""
 
 
 STAGES = (
