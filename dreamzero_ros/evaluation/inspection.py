@@ -9,12 +9,12 @@ from difflib import SequenceMatcher
 
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged, Topic
-from dreamzero_ros.evaluation.content import Content, Images, Joints
+from dreamzero_ros.evaluation.content import Commands, Content, Images, JointStates
+from dreamzero_ros.evaluation.description import described
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.streams import Kind, Stream
 from dreamzero_ros.evaluation.times import Times
 from dreamzero_ros.observation.buffer import JOINT_STATES
-from dreamzero_ros.observation.decode import stamp_ns
 
 _NS = 1_000_000_000
 
@@ -28,7 +28,7 @@ class StreamReport:
     topic: Topic | None
     """What the bag has under the name of the topic."""
     times: Times
-    """When; commands count by log time, since their stamp may be 0 for "now"."""
+    """When, of the messages that can be used; commands count by log time, their stamp may be 0 for "now"."""
     content: str
     """In words: size and encoding, or joints."""
     problems: tuple[BagError, ...]
@@ -76,7 +76,8 @@ def inspect(
         BagError: The bag is damaged.
     """
     used = {stream.topic for stream in streams}
-    watches = [_Watch(bag, embodiment, stream, used) for stream in streams]
+    robot, _, _ = described(bag, embodiment)  # the player judges by its limits, too
+    watches = [_Watch(bag, robot, stream, used) for stream in streams]
     by_topic = {watch.stream.topic: watch for watch in watches if watch.readable}
     for logged in progress(bag.messages(by_topic.keys())):
         by_topic[logged.topic].add(logged)
@@ -125,6 +126,7 @@ class _Watch:
         self._bag = bag
         self._taken = taken
         self._topic = bag.topics.get(stream.topic)
+        self._count = 0
         self._times = Times(_gap_ns(embodiment, stream.kind))
         self._content: Content = _content(bag, embodiment, stream)
 
@@ -135,15 +137,16 @@ class _Watch:
 
     def add(self, logged: Logged) -> None:
         """Takes the next message."""
-        stamp = logged.log_ns if self.stream.kind is Kind.COMMANDS else stamp_ns(logged.message)
-        self._times.add(stamp, logged.log_ns)
-        self._content.add(logged)
+        self._count += 1
+        known_ns = self._content.add(logged)
+        if known_ns is not None:
+            self._times.add(known_ns, logged.log_ns)
 
     def report(self) -> StreamReport:
         """What was found."""
         missing = self._missing()
         problems = [missing] if missing else self._content.problems()
-        if not missing and not self._times.stamped:
+        if self._times.count and not self._times.stamped:
             problems.append(self._unstamped())
         return StreamReport(
             stream=self.stream,
@@ -162,7 +165,7 @@ class _Watch:
             return self._error(f"topic {stream.topic}", "none of that name", self._elsewhere())
         if not self.readable:
             return self._error(f"messages of {types} on {stream.topic}", topic.type, self._elsewhere())
-        if not self._times.count:
+        if not self._count:
             fix = "look whether the quality of service of the recorder fits that of the publisher"
             got = "none" if not topic.count else f"none of the {topic.count} that the bag announces"
             return self._error(f"messages on {stream.topic}", got, fix)
@@ -183,13 +186,13 @@ class _Watch:
 
     def _unstamped(self) -> BagError:
         fix = "let the driver fill in header.stamp"
-        return self._error("stamps in the headers", f"none in {self._times.count} messages", fix)
+        return self._error("stamps in the headers", f"none in {self._count} messages", fix)
 
     def _remarks(self) -> Iterator[str]:
         times, topic, name = self._times, self._topic, self.stream.topic
         yield from (f"{name}: {notice}" for notice in self._content.notices())
-        if topic and topic.count != times.count:
-            yield f"{name}: {times.count} messages, though the bag announces {topic.count}"
+        if topic and topic.count != self._count:
+            yield f"{name}: {self._count} messages, though the bag announces {topic.count}"
         if times.unset and times.stamped:
             yield f"{name}: {times.unset} of {times.count} messages have no stamp"
         if times.gaps:
@@ -219,9 +222,9 @@ def _content(bag: Bag, embodiment: Embodiment, stream: Stream) -> Content:
     if stream.kind is Kind.CAMERA:
         return Images(bag.path, stream)
     if stream.name == JOINT_STATES:
-        return Joints(bag.path, stream, embodiment.state_joints, lambda message: message.name)
+        return JointStates(bag.path, stream, embodiment)
     (joints,) = (c.joints for c in embodiment.controllers if c.name == stream.name)
-    return Joints(bag.path, stream, joints, lambda message: message.joint_names)
+    return Commands(bag.path, stream, joints)
 
 
 def _alike(name: str, other: str) -> float:

@@ -45,9 +45,16 @@ def compressed(stamp_ns: int, width: int = 16, height: int = 8, suffix: str = ".
     return T["sensor_msgs/msg/CompressedImage"](header(stamp_ns), kind, np.frombuffer(data, np.uint8))
 
 
-def joint_state(stamp_ns: int, names: Sequence[str]) -> Any:
-    positions = np.arange(len(names), dtype=np.float64)
+def joint_state(stamp_ns: int, names: Sequence[str], positions: Sequence[float] = ()) -> Any:
+    """Positions are 0, 1, 2 and so on if they are not given."""
+    positions = np.array(positions or range(len(names)), np.float64)
     return T["sensor_msgs/msg/JointState"](header(stamp_ns), list(names), positions, np.zeros(0), np.zeros(0))
+
+
+def at_start(robot: Embodiment, stamp_ns: int) -> Any:
+    """The joint state of a robot in its start pose."""
+    positions = [robot.start_pose[joint] for joint in robot.state_joints]
+    return joint_state(stamp_ns, robot.state_joints, positions)
 
 
 def command(stamp_ns: int, names: Sequence[str]) -> Any:
@@ -111,6 +118,6 @@ def session(
         stamp = START_NS + step * NS // rate_hz
         log_ns = stamp + delay_ns
         messages += [(f"/{camera.topic}", log_ns, image(stamp)) for camera in robot.cameras]
-        messages.append(("/joint_states", log_ns, joint_state(stamp, robot.state_joints)))
+        messages.append(("/joint_states", log_ns, at_start(robot, stamp)))
         messages += [(f"/{c.name}/joint_trajectory", log_ns, command(0, c.joints)) for c in robot.controllers]
     return messages
