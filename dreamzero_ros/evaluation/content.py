@@ -93,12 +93,12 @@ class Images:
         return words + ("" if self._judgement.used else ", none usable")
 
     def problems(self) -> list[BagError]:
-        """No image can be used."""
+        """No stretch of images can be used."""
         return _unusable(self._path, self._stream, self._judgement)
 
     def notices(self) -> list[str]:
         """Some images cannot be used, or the size changes."""
-        found = self._judgement.sentences() if self._judgement.used else []
+        found = [] if self.problems() else self._judgement.sentences()
         if len(self._sizes()) > 1:
             after_s = (self._changed_ns - self._begin_ns) / 1e9
             found.append(
@@ -109,8 +109,8 @@ class Images:
 
 
 def _unusable(path: Path, stream: Stream, judgement: Judgement) -> list[BagError]:
-    """Why no message of a stream can be used; nothing where one can."""
-    if judgement.used:
+    """Why next to no message of a stream can be used; nothing where two can: a stretch has two ends."""
+    if judgement.used > 1:
         return []
     return [
         BagError(
@@ -181,10 +181,8 @@ class JointStates:
             hint = nearest(reader.unnamed[0], others) if others else "no joint is named at all;"
             fix = f"{hint} change the robot file or its --parameter"
             return [self._error(f"joints {', '.join(joints)}", f"no {', '.join(reader.unnamed)}", fix)]
-        if self._known_ns is not None:
-            return []
         unusable = _unusable(self._path, self._stream, reader.judgement)
-        if unusable:
+        if unusable or self._known_ns is not None:
             return unusable
         without = [joints[column] for column in self._merged.unheard]
         if without:

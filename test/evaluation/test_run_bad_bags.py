@@ -121,7 +121,7 @@ EVALUATED: dict[str, tuple[Make, str]] = {
     "one_image": (with_change(WRIST, cut_short), "wrist_image_left: 1 of "),
     "sizes": (
         with_change(WRIST, smaller_later),
-        "the size changes, first after 1.3 s (64x36 rgb8, 32x18 rgb8)",
+        "the size changes, first after 1.3 s (32x18 rgb8, 64x36 rgb8)",
     ),
     "good": (lambda path: bags.write(path, MESSAGES), ""),
 }

@@ -57,6 +57,28 @@ def at_start(robot: Embodiment, stamp_ns: int) -> Any:
     return joint_state(stamp_ns, robot.state_joints, positions)
 
 
+def in_parts(messages: Iterable[Message]) -> list[Message]:
+    """The same with each joint state in parts: wheels of a base, the hand, and the arm."""
+    found: list[Message] = []
+    for topic, log_ns, message in messages:
+        if message.__msgtype__ != "sensor_msgs/msg/JointState":
+            found.append((topic, log_ns, message))
+            continue
+        hand = ["finger" in name for name in message.name]
+        for names, positions in (
+            (["left_wheel", "right_wheel"], np.array([1e3, -1e3])),
+            ([name for name, of in zip(message.name, hand, strict=True) if of], message.position[hand]),
+            (
+                [name for name, of in zip(message.name, hand, strict=True) if not of],
+                message.position[~np.array(hand)],
+            ),
+        ):
+            kind = type(message)
+            part = kind(message.header, names, positions, np.zeros(0), np.zeros(0))
+            found.append((topic, log_ns, part))
+    return found
+
+
 def command(stamp_ns: int, names: Sequence[str]) -> Any:
     after = T["builtin_interfaces/msg/Duration"](sec=0, nanosec=NS // 10)
     zeros = np.zeros(len(names))
