@@ -43,7 +43,7 @@ Reads a bag once and says what is in it, what of it a robot's policy would use, 
 
 A robot file names what is looked for:
   cameras       one topic each, sensor_msgs/Image or CompressedImage
-  joint states  joint_states, with all joints of the robot file in every message
+  joint states  joint_states, with all joints of the robot file, in one message or several
   commands      <controller>/joint_trajectory; where there are none, later joint states stand for them
 
 examples:
@@ -58,6 +58,10 @@ the columns:
                     the robot file; and the longest time between two messages
   log - stamp       how long after its stamp a message was recorded, least to most; a wide range means
                     that a clock has jumped, or that the recorder was late
+  content           sizes and encodings of images, or joints; what of it cannot be used is counted in a note
+
+Messages are judged as the policy node judges them: positions that are not finite, in degrees or of two
+publishers that disagree, images in an encoding without colors or without an end.
 
 exit codes: 0 usable, 1 not usable (the reasons are printed), 2 wrong usage
 """
