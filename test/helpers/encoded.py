@@ -47,7 +47,8 @@ def _rows(rgb: np.ndarray, encoding: str, big_endian: bool) -> np.ndarray:
     """(rows, bytes)."""
     if encoding in DEEP:
         shallow = _rows(rgb, f"{encoding[:-2]}8", big_endian)
-        return (shallow.astype(np.uint16) * 257).astype(">u2" if big_endian else "<u2").view(np.uint8)
+        deep = np.maximum(shallow.astype(int) * 257 - 40, 0)  # rounds to the same, and its two bytes differ
+        return deep.astype(">u2" if big_endian else "<u2").view(np.uint8)
     if encoding in MOSAICS:
         return _mosaic(rgb, encoding[len("bayer_") : -1])
     if encoding in PACKED or encoding in PLANAR:
