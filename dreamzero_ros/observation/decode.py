@@ -111,7 +111,7 @@ def _decode_compressed(message: Any, topic: str) -> Image:
         if mosaic is None:
             return channels_to_rgb(pixels[..., None], "mono8")
         height, width = pixels.shape
-        require_size(height, width, encoding, topic)
+        require_size(height, width, f"{mosaic}8", topic)
         return demosaic(pixels, mosaic)
     if pixels.shape[2] == 4:
         return channels_to_rgb(pixels, "bgra8")

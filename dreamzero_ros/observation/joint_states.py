@@ -89,6 +89,7 @@ class _Layout:
     """Where the joints of the robot stand in messages with the same names; n of them."""
 
     columns: tuple[int, ...]
+    """(n,) which of `Embodiment.state_joints`, increasing."""
     index: NDArray[np.intp]
     """(n,) place of each in the message."""
     picked: NDArray[np.intp]

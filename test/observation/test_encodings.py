@@ -117,6 +117,13 @@ def test_data_that_end_early(encoding: str, whole: int) -> None:
             judge(spoiled, TOPIC)
 
 
+def test_a_compressed_mosaic_that_is_too_small() -> None:
+    file = cv2.imencode(".png", np.zeros((2, 8), np.uint8))[1].tobytes()
+    for declared in ("bayer_rggb8; png compressed ", "bayer_rggb; png"):
+        with pytest.raises(ObservationError, match="a height of at least 3 for bayer_rggb8, got 2"):
+            decode_image(SimpleNamespace(format=declared, data=file), TOPIC)
+
+
 @pytest.mark.parametrize("encoding", MOSAICS)
 @pytest.mark.parametrize("storage", ["jpeg compressed ", "jpeg compressed bgr8", "png compressed ", "jpeg"])
 def test_a_compressed_mosaic_becomes_a_color_image(encoding: str, storage: str) -> None:
