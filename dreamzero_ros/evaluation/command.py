@@ -43,7 +43,7 @@ Reads a bag once and says what is in it, what of it a robot's policy would use, 
 
 A robot file names what is looked for:
   cameras       one topic each, sensor_msgs/Image or CompressedImage
-  joint states  joint_states, with all joints of the robot file in every message
+  joint states  joint_states, with all joints of the robot file, in one message or several
   commands      <controller>/joint_trajectory; joints whose positions none says are compared with later
                 joint states
 
@@ -59,6 +59,10 @@ the columns:
                     the robot file; and the longest time between two messages
   log - stamp       how long after its stamp a message was recorded, least to most; a wide range means
                     that a clock has jumped, or that the recorder was late
+  content           sizes and encodings of images, or joints; what of it cannot be used is counted in a note
+
+Messages are judged as the policy node judges them: positions that are not finite, in degrees or of two
+publishers that disagree, images in an encoding without colors or without an end.
 
 A recording is a folder with metadata.yaml, a file, or a folder of files that follow one another within 1 s.
 Where stamps are on another clock than the log (simulation, TAI), it is played on theirs, which is said. What

@@ -40,8 +40,8 @@ class Commands:
         """The joints of the controller that some message tells where to be."""
         return tuple(joint for joint in self._joints if joint in self._told)
 
-    def add(self, logged: Logged) -> None:
-        """Takes the next message."""
+    def add(self, logged: Logged) -> int:
+        """Takes the next message; returns its log time [ns], since its stamp may be 0 for "now"."""
         message = logged.message
         names = joint_names(message, self._joints)
         self._others |= {name for name in names if name not in self._joints}
@@ -52,6 +52,7 @@ class Commands:
             self._counts["messages"] += 1
             self._counts["without positions"] += not told
             self._counts["with velocities"] += any(len(point.velocities) for point in message.points)
+        return logged.log_ns
 
     def words(self) -> str:
         """Such as "7 of 7 joints, 1 other"."""

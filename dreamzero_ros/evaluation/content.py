@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the messages of a stream hold: images of one size that can be decoded, or joints by name."""
+"""What the messages of a stream hold, by the judgement of live nodes and of the player."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from dreamzero_ros.embodiment.reader import nearest
+from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Logged
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.image_size import image_size
 from dreamzero_ros.evaluation.streams import Stream
-from dreamzero_ros.observation.decode import ObservationError, decode_image
+from dreamzero_ros.observation.buffer import SLACK_S
+from dreamzero_ros.observation.decode import check_image, decode_image, stamp_ns
+from dreamzero_ros.observation.joint_states import JointStateReader
+from dreamzero_ros.observation.joint_streams import JointStreams
+from dreamzero_ros.observation.judgement import Judgement, ObservationError
+
+NS_PER_S = 1_000_000_000
 
 _Kind = tuple[tuple[int, int] | None, str]
 """Size and encoding of an image."""
@@ -22,8 +28,13 @@ _Kind = tuple[tuple[int, int] | None, str]
 class Content(Protocol):
     """Looks at one message after the other."""
 
-    def add(self, logged: Logged) -> None:
-        """Takes the next message."""
+    def add(self, logged: Logged) -> int | None:
+        """Takes the next message.
+
+        Returns:
+            The time up to which the stream is known then, on its own clock [ns], as far as it counts for the
+            times of the stream; None where the message cannot be used or tells nothing new.
+        """
 
     def words(self) -> str:
         """What was found, in words."""
@@ -36,7 +47,7 @@ class Content(Protocol):
 
 
 class Images:
-    """Sizes and encodings, from the headers; the first image of each size and encoding is decoded.
+    """Images, judged as the player does; decoded are those of a size and encoding until one could be.
 
     Args:
         path: The bag, for errors.
@@ -46,110 +57,142 @@ class Images:
     def __init__(self, path: Path, stream: Stream) -> None:
         self._path = path
         self._stream = stream
-        self._kinds: Counter[_Kind] = Counter()
-        self._refused: dict[_Kind, BagError] = {}
+        self._judgement = Judgement()
+        self._seen: Counter[_Kind] = Counter()
+        self._decoded: set[_Kind] = set()
         self._begin_ns = 0
         self._changed_ns = 0
 
-    def add(self, logged: Logged) -> None:
-        """Takes the next message."""
+    def add(self, logged: Logged) -> int | None:
+        """Takes the next message; returns its stamp [ns], None where it cannot be used."""
         message = logged.message
         self._begin_ns = self._begin_ns or logged.log_ns
         kind = (image_size(message), str(message.format if hasattr(message, "format") else message.encoding))
-        if kind not in self._kinds:
-            self._decode(kind, message)
-            if len(self._sizes()) == 1 and kind[0] not in self._sizes() and kind not in self._refused:
-                self._changed_ns = logged.log_ns
-        self._kinds[kind] += 1
-
-    def _decode(self, kind: _Kind, message: Any) -> None:
+        self._seen[kind] += 1
+        self._judgement.received += 1
         try:
-            decode_image(message, self._stream.topic)
+            if kind in self._decoded:
+                check_image(message, self._stream.topic)
+            else:
+                decode_image(message, self._stream.topic)
         except ObservationError as error:
-            got, _, fix = str(error).rpartition("; ")
-            self._refused[kind] = BagError(
-                self._path, self._stream.name, "images that can be decoded", f"'{got}'", fix
-            )
+            self._judgement.refuse(error)
+            return None
+        if self._decoded and kind[0] not in self._sizes():
+            self._changed_ns = self._changed_ns or logged.log_ns
+        self._decoded.add(kind)
+        return stamp_ns(message)
 
     def _sizes(self) -> set[tuple[int, int] | None]:
-        return {kind[0] for kind in self._kinds if kind not in self._refused}
+        return {size for size, _ in self._decoded}
 
     def words(self) -> str:
         """Such as "640x480 rgb8"."""
-        return ", ".join(_words(*kind) for kind, _ in self._kinds.most_common())
+        words = ", ".join(_words(*kind) for kind, _ in self._seen.most_common())
+        return words + ("" if self._judgement.used else ", none usable")
 
     def problems(self) -> list[BagError]:
-        """No image can be decoded, or the size changes."""
-        if len(self._refused) == len(self._kinds):
-            return list(self._refused.values())
-        if len(self._sizes()) == 1:
-            return []
-        after_s = (self._changed_ns - self._begin_ns) / 1e9
-        got = f"{self.words()}, the first change after {after_s:.1f} s"
-        fix = "cut the bag where the size changes, and keep the driver at one size"
-        return [BagError(self._path, self._stream.name, "images of one size", got, fix)]
+        """No stretch of images can be used."""
+        return _unusable(self._path, self._stream, self._judgement)
 
     def notices(self) -> list[str]:
-        """Some images cannot be decoded."""
-        bad = sum(self._kinds[kind] for kind in self._refused)
-        if not bad or len(self._refused) == len(self._kinds):
-            return []
-        first = next(iter(self._refused.values()))
-        return [f"{bad} of {self._kinds.total()} images cannot be decoded: {first.got}"]
+        """Some images cannot be used, or the size changes."""
+        found = [] if self.problems() else self._judgement.sentences()
+        if len(self._sizes()) > 1:
+            after_s = (self._changed_ns - self._begin_ns) / 1e9
+            found.append(
+                f"the size changes, first after {after_s:.1f} s ({self.words()}): all are brought to that of "
+                "the robot file; keep the driver at one size"
+            )
+        return found
+
+
+def _unusable(path: Path, stream: Stream, judgement: Judgement) -> list[BagError]:
+    """Why next to no message of a stream can be used; nothing where two can: a stretch has two ends."""
+    if judgement.used > 1:
+        return []
+    return [
+        BagError(
+            path, stream.name, kind, f"{found.got} ({found.count} of {judgement.own} messages)", found.fix
+        )
+        for kind, found in judgement.refusals.items()
+    ]
 
 
 def _words(size: tuple[int, int] | None, encoding: str) -> str:
     return f"{size[0]}x{size[1]} {encoding}" if size else f"no image ({encoding})"
 
 
-class Joints:
-    """Joint names. Messages without any are passed over: an empty trajectory stops an arm.
+class JointStates:
+    """Joint states as the player takes them: judged, and merged where the joints come in several messages.
 
     Args:
         path: The bag, for errors.
-        stream: Joint states or commands.
-        joints: The joints that every message should have.
-        names_of: The joint names of a message.
+        stream: The joint states.
+        robot: The robot.
     """
 
-    def __init__(
-        self, path: Path, stream: Stream, joints: Sequence[str], names_of: Callable[[Any], Collection[str]]
-    ) -> None:
+    def __init__(self, path: Path, stream: Stream, robot: Embodiment) -> None:
         self._path = path
         self._stream = stream
-        self._joints = joints
-        self._names_of = names_of
-        self._seen: Counter[str] = Counter()
-        self._count = 0
+        self._robot = robot
+        self._reader = JointStateReader(robot)
+        self._merged = JointStreams(len(robot.state_joints), round(SLACK_S * NS_PER_S))
+        self._tolerance_ns = round(robot.joint_tolerance_s * NS_PER_S)
+        self._known_ns: int | None = None
+        self._apart = ""
 
-    def add(self, logged: Logged) -> None:
-        """Takes the next message."""
-        names = self._names_of(logged.message)
-        self._count += len(names) > 0
-        self._seen.update(set(names))
+    def add(self, logged: Logged) -> int | None:
+        """Takes a message; returns the time up to which all joints are known [ns], None if unchanged."""
+        stamp = stamp_ns(logged.message)
+        try:
+            reading = self._reader.read(logged.message, stamp, logged.topic)
+        except ObservationError:
+            return None
+        if reading is None:
+            return None
+        self._merged.add(stamp, reading.positions, reading.columns)
+        known_ns = self._merged.newest_ns
+        if known_ns is None or known_ns == self._known_ns:
+            return None
+        distance_ns, part = self._merged.furthest(known_ns)
+        if distance_ns > self._tolerance_ns:
+            names = ", ".join(self._robot.state_joints[column] for column in part.columns)
+            self._apart = self._apart or f"{names} {distance_ns / NS_PER_S:.3f} s away from the others"
+            return None
+        self._known_ns = known_ns
+        return known_ns
 
     def words(self) -> str:
-        """Such as "8 of 8 joints, 1 other"."""
-        found = sum(self._seen[joint] > 0 for joint in self._joints)
-        others = len(self._seen.keys() - set(self._joints))
-        return f"{found} of {len(self._joints)} joints" + (f", {others} other" if others else "")
+        """Such as "8 of 8 joints, 1 other, in 2 messages"."""
+        joints, reader = self._robot.state_joints, self._reader
+        others = len(reader.named - set(joints))
+        words = f"{len(joints) - len(reader.unnamed)} of {len(joints)} joints"
+        words += f", {others} other" if others else ""
+        words += f", in {len(self._merged.parts)} parts" if len(self._merged.parts) > 1 else ""
+        return words + ("" if self._reader.judgement.used else ", none usable")
 
     def problems(self) -> list[BagError]:
-        """Joints that no message has, or not every one."""
-        missing = [joint for joint in self._joints if not self._seen[joint]]
-        if missing:
-            expected, got = f"joints {', '.join(self._joints)}", f"no {', '.join(missing)}"
-            fix = f"{nearest(missing[0], self._seen)} change the robot file or its --parameter"
-            return [BagError(self._path, self._stream.name, expected, got, fix)]
-        partly = [
-            f"{joint} in {self._seen[joint]}" for joint in self._joints if self._seen[joint] < self._count
-        ]
-        if partly:
-            expected, got = f"all joints in each of {self._count} messages", ", ".join(partly)
-            fix = "record what joint_state_broadcaster or joint_state_publisher merges"
-            return [BagError(self._path, self._stream.name, expected, got, fix)]
-        return []
+        """Joints that no message names, or without a position that can be used, or never at one time."""
+        joints, reader = self._robot.state_joints, self._reader
+        if reader.unnamed:
+            others = sorted(reader.named - set(joints))
+            hint = nearest(reader.unnamed[0], others) if others else "no joint is named at all;"
+            fix = f"{hint} change the robot file or its --parameter"
+            return [self._error(f"joints {', '.join(joints)}", f"no {', '.join(reader.unnamed)}", fix)]
+        unusable = _unusable(self._path, self._stream, reader.judgement)
+        if unusable or self._known_ns is not None:
+            return unusable
+        without = [joints[column] for column in self._merged.unheard]
+        if without:
+            got = f"none of {', '.join(without)} ({'; '.join(reader.judgement.sentences())})"
+            return [self._error("positions of every joint", got, "look at the publisher of these joints")]
+        fix = "let all publishers of joint states stamp with one clock"
+        return [self._error("joint states of one time", self._apart, fix)]
 
     def notices(self) -> list[str]:
-        """None."""
-        return []
+        """Messages that cannot be used, and what is odd about the others."""
+        return [] if self.problems() else self._reader.judgement.sentences()
+
+    def _error(self, expected: str, got: str, fix: str) -> BagError:
+        return BagError(self._path, self._stream.name, expected, got, fix)

@@ -11,13 +11,13 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.evaluation.bag import Bag, Logged, Topic
 from dreamzero_ros.evaluation.clock import LOG, SILENCE_NS, STAMPS, Stretches, recorded_ns
 from dreamzero_ros.evaluation.commands import Commands
-from dreamzero_ros.evaluation.content import Content, Images, Joints
+from dreamzero_ros.evaluation.content import Content, Images, JointStates
+from dreamzero_ros.evaluation.description import described
 from dreamzero_ros.evaluation.errors import BagError
 from dreamzero_ros.evaluation.frames import Frames
 from dreamzero_ros.evaluation.streams import Kind, Stream
 from dreamzero_ros.evaluation.times import Times
 from dreamzero_ros.observation.buffer import JOINT_STATES
-from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.policy.settings import RolloutSettings
 
 _NS = 1_000_000_000
@@ -32,7 +32,7 @@ class StreamReport:
     topic: Topic | None
     """What the bag has under the name of the topic."""
     times: Times
-    """When; commands count by log time, since their stamp may be 0 for "now"."""
+    """When, of the messages that can be used; commands count by log time, their stamp may be 0 for "now"."""
     content: str
     """In words: size and encoding, or joints."""
     problems: tuple[BagError, ...]
@@ -88,17 +88,18 @@ def inspect(
         BagError: The bag is damaged.
     """
     used = {stream.topic for stream in streams}
-    watches = [_Watch(bag, embodiment, stream, used) for stream in streams]
+    robot, _, _ = described(bag, embodiment)  # the player judges by its limits, too
+    watches = [_Watch(bag, robot, stream, used) for stream in streams]
     by_topic = {watch.stream.topic: watch for watch in watches if watch.readable}
-    frames = {clock: Frames(embodiment, max_age_s, clock) for clock in (LOG, STAMPS)}
+    frames = {clock: Frames(robot, max_age_s, clock) for clock in (LOG, STAMPS)}
     stretches = Stretches()
     for logged in progress(bag.messages(by_topic.keys())):
         watch = by_topic[logged.topic]
-        watch.add(logged)
+        known_ns = watch.add(logged)
         stretches.add(logged.log_ns)
-        if watch.stream.required:
+        if watch.stream.required and known_ns is not None:
             for each in frames.values():
-                each.add(watch.stream.name, stamp_ns(logged.message), logged.log_ns)
+                each.add(watch.stream.name, known_ns, logged.log_ns)
     whole_ns = bag.start_ns, bag.end_ns
     longest_ns = max(stretches.found, key=lambda stretch: stretch[1] - stretch[0], default=whole_ns)
     recorded = recorded_ns(bag.log_times(bag.topics), whole_ns, longest_ns)
@@ -214,6 +215,7 @@ class _Watch:
         self._bag = bag
         self._taken = taken
         self._topic = bag.topics.get(stream.topic)
+        self._count = 0
         self._times = Times(_gap_ns(embodiment, stream.kind))
         self._content: Content = _content(bag, embodiment, stream)
 
@@ -222,17 +224,19 @@ class _Watch:
         """Whether the bag has the topic, with a type that is read."""
         return self._topic is not None and self._topic.type in self.stream.kind.value
 
-    def add(self, logged: Logged) -> None:
-        """Takes the next message."""
-        stamp = logged.log_ns if self.stream.kind is Kind.COMMANDS else stamp_ns(logged.message)
-        self._times.add(stamp, logged.log_ns)
-        self._content.add(logged)
+    def add(self, logged: Logged) -> int | None:
+        """Takes the next message; returns what its content does."""
+        self._count += 1
+        known_ns = self._content.add(logged)
+        if known_ns is not None:
+            self._times.add(known_ns, logged.log_ns)
+        return known_ns
 
     def report(self, begin_ns: int) -> StreamReport:
         """What was found; times are said from the begin of the recording on [ns]."""
         missing = self._missing()
         problems = [missing] if missing else self._content.problems()
-        if not missing and not self._times.stamped:
+        if self._times.count and not self._times.stamped:
             problems.append(self._unstamped())
         return StreamReport(
             stream=self.stream,
@@ -251,7 +255,7 @@ class _Watch:
             return self._error(f"topic {stream.topic}", "none of that name", self._elsewhere())
         if not self.readable:
             return self._error(f"messages of {types} on {stream.topic}", topic.type, self._elsewhere())
-        if not self._times.count:
+        if not self._count:
             fix = "look whether the quality of service of the recorder fits that of the publisher"
             got = "none" if not topic.count else f"none of the {topic.count} that the bag announces"
             return self._error(f"messages on {stream.topic}", got, fix)
@@ -272,13 +276,13 @@ class _Watch:
 
     def _unstamped(self) -> BagError:
         fix = "let the driver fill in header.stamp"
-        return self._error("stamps in the headers", f"none in {self._times.count} messages", fix)
+        return self._error("stamps in the headers", f"none in {self._count} messages", fix)
 
     def _remarks(self, begin_ns: int) -> Iterator[str]:
         times, topic, name = self._times, self._topic, self.stream.topic
         yield from (f"{name}: {notice}" for notice in self._content.notices())
-        if topic and topic.count != times.count:
-            yield f"{name}: {times.count} messages, though the bag announces {topic.count}"
+        if topic and topic.count != self._count:
+            yield f"{name}: {self._count} messages, though the bag announces {topic.count}"
         if times.unset and times.stamped:
             yield f"{name}: {times.unset} of {times.count} messages have no stamp"
         if times.gaps:
@@ -308,7 +312,7 @@ def _content(bag: Bag, embodiment: Embodiment, stream: Stream) -> Content:
     if stream.kind is Kind.CAMERA:
         return Images(bag.path, stream)
     if stream.name == JOINT_STATES:
-        return Joints(bag.path, stream, embodiment.state_joints, lambda message: message.name)
+        return JointStates(bag.path, stream, embodiment)
     (joints,) = (c.joints for c in embodiment.controllers if c.name == stream.name)
     return Commands(bag, stream, joints)
 

@@ -8,16 +8,15 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import cv2
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
-from dreamzero_ros.evaluation.bag import Bag, Logged
+from dreamzero_ros.evaluation.bag import Bag
 from dreamzero_ros.evaluation.clock import LOG_CLOCK, Clock
-from dreamzero_ros.evaluation.history import Floats
 from dreamzero_ros.evaluation.streams import Kind, Stream
-from dreamzero_ros.observation.decode import joint_positions, stamp_ns
+from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.observation.intake import View, read_view
 
 DECODERS, AHEAD = 2, 16
@@ -46,8 +45,10 @@ class Felt:
     """When it came, on the clock that the bag is played on [ns]."""
     stamp_ns: int
     """When it was measured [ns]."""
-    read: Callable[[], Floats]
-    """Gives the positions (J,) in the order of `Embodiment.state_joints`, or raises why it cannot be used."""
+    topic: str
+    """Where it came from."""
+    message: Any
+    """Shaped as sensor_msgs/JointState."""
 
 
 def observations(
@@ -81,7 +82,8 @@ def observations(
         for logged in bag.messages(topics, start_ns, stop_ns):
             camera = cameras.get(logged.topic)
             if camera is None:
-                waiting.append(_felt(logged, embodiment, clock))
+                at_ns = clock.at(logged.log_ns)
+                waiting.append(Felt(at_ns, stamp_ns(logged.message), logged.topic, logged.message))
             else:
                 image = decoders.submit(read_view, logged.message, logged.topic, camera)
                 at_ns = clock.at(logged.log_ns)
@@ -100,8 +102,3 @@ def _one_thread_each() -> Iterator[None]:
         yield
     finally:
         cv2.setNumThreads(before)
-
-
-def _felt(logged: Logged, embodiment: Embodiment, clock: Clock) -> Felt:
-    read = partial(joint_positions, logged.message, embodiment.state_joints, logged.topic)
-    return Felt(clock.at(logged.log_ns), stamp_ns(logged.message), read)

@@ -37,7 +37,7 @@ from dreamzero_ros.evaluation.spans import Span
 from dreamzero_ros.evaluation.streams import Stream
 from dreamzero_ros.motion.errors import MotionError
 from dreamzero_ros.motion.trajectory import Trajectory
-from dreamzero_ros.observation.buffer import JOINT_STATES, SLACK_S, ObservationBuffer
+from dreamzero_ros.observation.buffer import SLACK_S, ObservationBuffer
 from dreamzero_ros.observation.intake import Intake
 from dreamzero_ros.policy.base import Policy
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
@@ -212,8 +212,6 @@ class _Playback:
             embodiment.horizon * self._dt_ns + round(SLACK_S * NS_PER_S),
             round(2 * embodiment.joint_tolerance_s * NS_PER_S),
         )
-        self._unusable: Counter[str] = Counter()
-        self._unusable_first: dict[str, str] = {}
         self._remarks: dict[str, str] = {}
         self._answers: deque[_Answer] = deque()
         self._free_ns = self._watch_ns = span.start_ns
@@ -238,8 +236,9 @@ class _Playback:
         """What is unusual, in words."""
         found = [f"{stream}: {words}" for stream, words in self._remarks.items()]
         found += [
-            f"{stream}: {count} messages cannot be used, the first: {self._unusable_first[stream]}"
-            for stream, count in self._unusable.items()
+            f"{stream}: {sentence}"
+            for stream, judgement in self._intake.judgements.items()
+            for sentence in judgement.sentences()
         ]
         if self.incomplete():
             found.append(self.incomplete())
@@ -256,33 +255,28 @@ class _Playback:
     # Messages
 
     def _feel(self, item: Felt) -> None:
-        if not self._intake.joint_state(item.stamp_ns, item.read):
-            self._note_unusable(JOINT_STATES)
-            return
+        self._intake.joint_state(item.message, item.topic)
         newest = self._buffer.newest_positions()
-        if newest is None or newest[0] != item.stamp_ns:  # it came late
+        if (
+            newest is None or newest[0] == self._history.newest_ns
+        ):  # refused, late, or another joint is awaited
             return
-        positions = command_positions(self._embodiment, newest[1])
-        self._history.add(item.stamp_ns, positions)
-        since_ns = item.stamp_ns - self.measured_ns[-1] if self.measured_ns else self._dt_ns
+        stamp_ns, positions = newest[0], command_positions(self._embodiment, newest[1])
+        self._history.add(stamp_ns, positions)
+        since_ns = stamp_ns - self.measured_ns[-1] if self.measured_ns else self._dt_ns
         if item.log_ns >= self._span.start_ns and since_ns >= JITTER * self._dt_ns:
-            self.measured_ns.append(item.stamp_ns)
+            self.measured_ns.append(stamp_ns)
             self.measured.append(positions)
 
     def _see(self, item: Seen) -> None:
         view = self._intake.image(item.camera, item.stamp_ns, item.read)
         if view is None:
-            self._note_unusable(item.camera.name)
             return
         resizing = view.resizing(item.camera)
         if resizing:
             self._remarks.setdefault(item.camera.name, resizing)
         if item.log_ns >= self._span.start_ns:
             self._advance(item.log_ns)
-
-    def _note_unusable(self, stream: str) -> None:
-        self._unusable[stream] += 1
-        self._unusable_first.setdefault(stream, self._rollout.notes[stream])
 
     # Time
 

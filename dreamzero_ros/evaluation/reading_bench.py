@@ -77,7 +77,7 @@ def _frames(path: Path, robot: Embodiment, wanted: tuple[Stream, ...]) -> int:
     with Bag(path) as bag:
         for item in observations(bag, robot, wanted, bag.start_ns, bag.end_ns + 1):
             if not isinstance(item, Seen):
-                intake.joint_state(item.stamp_ns, item.read)
+                intake.joint_state(item.message, item.topic)
                 continue
             intake.image(item.camera, item.stamp_ns, item.read)
             sets += item.camera is robot.cameras[-1]

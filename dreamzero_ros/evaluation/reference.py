@@ -29,7 +29,9 @@ from dreamzero_ros.evaluation.commands import commanded_joints, joint_names
 from dreamzero_ros.evaluation.history import Floats, History, Ints
 from dreamzero_ros.evaluation.spans import AROUND_NS
 from dreamzero_ros.evaluation.streams import Kind, Stream
-from dreamzero_ros.observation.decode import ObservationError, joint_positions, stamp_ns
+from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.observation.decode import stamp_ns
+from dreamzero_ros.observation.intake import Intake
 
 SLACK_NS = 1_000_000_000
 """How much later than it happened something is logged, and how far times asked for may go back [ns]."""
@@ -126,6 +128,8 @@ class Reference:
         self._history = History(len(self._joints), kept_ns, round(2 * embodiment.joint_tolerance_s * 1e9))
         self._newest = np.full(len(self._joints), np.nan)
         self._clock = clock
+        self._buffer = ObservationBuffer(embodiment, np.inf)
+        self._intake = Intake(self._buffer, {})
         begin_ns = clock.logged(start_ns) - AROUND_NS
         self._messages = self._bag.messages({states_topic, *self._told}, begin_ns, clock.end_ns)
         self._next = next(self._messages, None)
@@ -157,12 +161,13 @@ class Reference:
         if logged.topic in self._told:
             self._take_command(logged)
             return
-        try:
-            positions = joint_positions(logged.message, self._embodiment.state_joints, logged.topic)
-        except ObservationError:  # playing the same message says so
+        self._intake.joint_state(logged.message, logged.topic)  # playing the same message says what is wrong
+        newest, newest_of_each = self._buffer.newest_positions(), self._buffer.newest_of_each()
+        if newest is None or newest_of_each is None:
             return
-        self._newest = command_positions(self._embodiment, positions)
-        self._history.add(stamp_ns(logged.message), self._newest)
+        self._newest = command_positions(self._embodiment, newest_of_each)
+        if newest[0] != self._history.newest_ns:
+            self._history.add(newest[0], command_positions(self._embodiment, newest[1]))
 
     def _take_command(self, logged: Logged) -> None:
         message, at_ns = logged.message, self._clock.at(logged.log_ns)

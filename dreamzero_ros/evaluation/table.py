@@ -54,7 +54,7 @@ def _streams(reports: Sequence[StreamReport]) -> Table:
 def _cells(report: StreamReport) -> tuple[str, str, str, str, str, str]:
     times = report.times
     if not times.count:
-        return "0", "", "", "", "", report.topic.type if report.topic else "no such topic"
+        return "0", "", "", "", "", report.content or (report.topic.type if report.topic else "no such topic")
     if report.stream.kind is Kind.COMMANDS:  # they come when they come, and their stamps may be 0 for "now"
         return str(times.count), f"{times.rate_hz:.1f}", "", "", "", report.content
     delays = f"{times.least_delay_ns / 1e6:.0f} to {times.most_delay_ns / 1e6:.0f}"

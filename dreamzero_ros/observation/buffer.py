@@ -6,8 +6,9 @@ What a frame holds depends on the stamps alone, not on the order of arrival:
 - `t_k` is the earliest of the cameras' newest stamps, the time up to which every camera has delivered.
 - For each wanted offset, each camera gives the image nearest to `t_k` + offset, at most `image_tolerance_s`
   away (of two equally near ones the older).
-- The joint positions are interpolated at `t_k` between the two joint states around it; where `t_k` lies
-  before or after all of them, the nearest stands. The nearest is at most `joint_tolerance_s` away.
+- The position of each joint is interpolated at `t_k` between the two joint states around it that name the
+  joint; where `t_k` lies before or after all of them, the nearest stands. The nearest is at most
+  `joint_tolerance_s` away, for every joint. Which joints come in one message does not matter.
 
 Nothing is repeated, filled in or waited for: where something is missing, the answer is a reason in words.
 
@@ -18,19 +19,17 @@ restarts.
 
 from __future__ import annotations
 
-import math
 import threading
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import Enum
-from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.frame import Frame
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.observation.joint_streams import JointStreams, Part
+from dreamzero_ros.observation.stream import Added, Stream
 
 JOINT_STATES = "joint_states"
 """Name of the stream of joint states, beside those of the cameras."""
@@ -38,24 +37,7 @@ JOINT_STATES = "joint_states"
 SLACK_S = 1.0
 """How much longer than the image offsets reach back everything is kept, for streams that lag behind [s]."""
 
-ROUNDING = 1e-6
-"""Share of a period by which stamps to come are uncertain, for being whole nanoseconds."""
-
 _NS = 1_000_000_000
-
-_Item = TypeVar("_Item")
-
-
-class Added(Enum):
-    """What became of something that was added."""
-
-    STORED = "stored"
-    """It is in its place by stamp."""
-    REPLACED = "replaced"
-    """It took the place of one with the same stamp."""
-    RESTARTED = "restarted"
-    """Its stamp is further behind than the stream keeps, so the clock has jumped back (a bag that loops, a
-    simulation that was reset): what the stream held was dropped."""
 
 
 @dataclass(frozen=True)
@@ -80,74 +62,6 @@ class StreamCounts:
     """Times that its stamps jumped back."""
 
 
-class _Stream(Generic[_Item]):
-    """Items by stamp; what lies more than `span_ns` before the newest is dropped."""
-
-    def __init__(self, span_ns: int) -> None:
-        self.span_ns = span_ns
-        self.stamps: list[int] = []
-        self.items: list[_Item] = []
-        self.received = self.replaced = self.restarts = 0
-        self.left_ns = 0  # newest stamp before the last restart
-
-    def add(self, stamp_ns: int, item: _Item) -> Added:
-        self.received += 1
-        restarted = bool(self.stamps) and stamp_ns < self.stamps[-1] - self.span_ns
-        if restarted:
-            self.restarts += 1
-            self.left_ns = self.stamps[-1]
-            self.clear()
-        place = bisect_left(self.stamps, stamp_ns)
-        if place < len(self.stamps) and self.stamps[place] == stamp_ns:
-            self.replaced += 1
-            self.items[place] = item
-            return Added.REPLACED
-        self.stamps.insert(place, stamp_ns)
-        self.items.insert(place, item)
-        expired = bisect_left(self.stamps, self.stamps[-1] - self.span_ns)
-        del self.stamps[:expired], self.items[:expired]
-        return Added.RESTARTED if restarted else Added.STORED
-
-    def clear(self) -> None:
-        self.stamps.clear()
-        self.items.clear()
-
-    def nearest(self, time_ns: int) -> int:
-        """Index of the item nearest in time; there must be one."""
-        after = bisect_left(self.stamps, time_ns)
-        around = [index for index in (after - 1, after) if 0 <= index < len(self.stamps)]
-        return min(around, key=lambda index: abs(self.stamps[index] - time_ns))
-
-    def rhythm(self) -> _Rhythm:
-        """How the stamps have come so far; there must be two. A gap counts as the items that it lacks."""
-        steps_ns = np.diff(self.stamps)
-        periods = np.rint(steps_ns / np.median(steps_ns)).sum()
-        return _Rhythm(self.stamps[-1], float(steps_ns.sum() / periods))
-
-
-@dataclass(frozen=True)
-class _Rhythm:
-    """The stamps of a stream that goes on as it did."""
-
-    newest_ns: int
-    period_ns: float
-
-    def first_from(self, time_ns: int) -> int:
-        """The first one at a time or later."""
-        return self._stamp(math.ceil((time_ns - self.newest_ns) / self.period_ns - ROUNDING))
-
-    def last_until(self, time_ns: int) -> int:
-        """The last one at a time or before."""
-        return self._stamp(math.floor((time_ns - self.newest_ns) / self.period_ns + ROUNDING))
-
-    def settled(self, time_ns: int) -> bool:
-        """Whether no stamp that is still to come will be nearer to a time than one that is there."""
-        return time_ns <= self.newest_ns + self.period_ns / 2
-
-    def _stamp(self, number: int) -> int:
-        return self.newest_ns + round(number * self.period_ns)
-
-
 class ObservationBuffer:
     """Collects what the robot sees; threads may add and ask at the same time.
 
@@ -157,17 +71,18 @@ class ObservationBuffer:
     """
 
     def __init__(self, embodiment: Embodiment, max_age_s: float) -> None:
-        self._embodiment = embodiment
+        self.embodiment = embodiment
+        """The robot."""
         self.max_age_s = max_age_s
         """Oldest that the newest item of a stream may be when a frame is asked for [s]; may be changed."""
         self._offsets_ns = [round(step * embodiment.dt_s * _NS) for step in embodiment.image_offsets_steps]
         self.span_ns = round(SLACK_S * _NS) - self._offsets_ns[0]
         """How far back everything is kept [ns]."""
-        self._cameras: dict[str, _Stream[NDArray[np.uint8]]] = {
-            camera.name: _Stream(self.span_ns) for camera in embodiment.cameras
+        self._cameras: dict[str, Stream[NDArray[np.uint8]]] = {
+            camera.name: Stream(self.span_ns) for camera in embodiment.cameras
         }
         self._shapes = {camera.name: (camera.height, camera.width, 3) for camera in embodiment.cameras}
-        self._joints: _Stream[NDArray[np.float64]] = _Stream(self.span_ns)
+        self._joints = JointStreams(len(embodiment.state_joints), self.span_ns)
         self._lock = threading.Lock()
 
     def add_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> Added:
@@ -177,19 +92,28 @@ class ObservationBuffer:
         with self._lock:
             return self._cameras[camera].add(stamp_ns, image)
 
-    def add_joint_state(self, stamp_ns: int, positions: NDArray[np.float64]) -> Added:
-        """Takes (J,) joint positions in the order of `Embodiment.state_joints` [rad or m]."""
-        expected = (len(self._embodiment.state_joints),)
+    def add_joint_state(
+        self, stamp_ns: int, positions: NDArray[np.float64], columns: tuple[int, ...] | None = None
+    ) -> Added:
+        """Takes the joint positions of a message.
+
+        Args:
+            stamp_ns: Time of the measurement [ns].
+            positions: (n,) [rad or m]; must not be changed afterwards.
+            columns: (n,) which joints of `Embodiment.state_joints`, increasing; None for all of them.
+        """
+        expected = (len(self.embodiment.state_joints if columns is None else columns),)
         if positions.shape != expected:
             raise ValueError(f"joint states: expected positions {expected}, got {positions.shape}")
         with self._lock:
-            return self._joints.add(stamp_ns, positions)
+            return self._joints.add(stamp_ns, positions, columns)
 
     def clear(self) -> None:
         """Forgets everything but the counts."""
         with self._lock:
-            for stream in self._streams().values():
+            for stream in self._cameras.values():
                 stream.clear()
+            self._joints.clear()
 
     def frame(self, images: int, instruction: str, now_ns: int) -> Frame | Missing:
         """The newest frame, or why there is none.
@@ -254,36 +178,40 @@ class ObservationBuffer:
             return min(stream.stamps[-1] for stream in streams)
 
     def newest_positions(self) -> tuple[int, NDArray[np.float64]] | None:
-        """Stamp [ns] and (J,) positions of the newest joint state, or None."""
+        """Stamp [ns] and (J,) positions of the newest time up to which every joint has come, or None.
+
+        Where joints come in several messages, those that are ahead are interpolated at this time, so that all
+        positions are of one moment.
+        """
         with self._lock:
-            return (self._joints.stamps[-1], self._joints.items[-1]) if self._joints.stamps else None
+            stamp_ns = self._joints.newest_ns
+            return None if stamp_ns is None else (stamp_ns, self._joints.at(stamp_ns))
+
+    def newest_of_each(self) -> NDArray[np.float64] | None:
+        """(J,) the newest position of every joint, each of its own time; None while one has not come."""
+        with self._lock:
+            return None if self._joints.newest_ns is None else self._joints.newest()
 
     def ages_s(self, now_ns: int) -> dict[str, float | None]:
-        """Age of the newest item of each stream [s]; None where there is none."""
+        """Age of the newest item of each stream [s]; of joint states that of `newest_positions`."""
         with self._lock:
-            return {
-                name: (now_ns - stream.stamps[-1]) / _NS if stream.stamps else None
-                for name, stream in self._streams().items()
-            }
+            newest_ns = {name: stream.stamps[-1:] for name, stream in self._cameras.items()}
+            joints_ns = self._joints.newest_ns
+        newest_ns[JOINT_STATES] = [] if joints_ns is None else [joints_ns]
+        return {name: (now_ns - found[0]) / _NS if found else None for name, found in newest_ns.items()}
 
     def counts(self) -> dict[str, StreamCounts]:
         """What each stream has seen since the start."""
         with self._lock:
-            return {
-                name: StreamCounts(received=s.received, replaced=s.replaced, restarts=s.restarts)
-                for name, s in self._streams().items()
-            }
-
-    def _streams(self) -> Mapping[str, _Stream[NDArray[np.uint8]] | _Stream[NDArray[np.float64]]]:
-        return {**self._cameras, JOINT_STATES: self._joints}
+            found = {name: _counts(stream) for name, stream in self._cameras.items()}
+            return {**found, JOINT_STATES: _counts(self._joints)}
 
     def _pick(self, images: int, now_ns: int) -> _Picked | Missing:
         if images not in (1, len(self._offsets_ns)):
             raise ValueError(f"images: expected 1 or {len(self._offsets_ns)}, got {images}")
-        for name, stream in self._streams().items():
-            stale = self._stale(name, stream, now_ns)
-            if stale is not None:
-                return stale
+        stale = self._stale_camera(now_ns) or self._stale_joints(now_ns)
+        if stale is not None:
+            return stale
         stamp_ns = min(stream.stamps[-1] for stream in self._cameras.values())
         chosen: dict[str, list[NDArray[np.uint8]]] = {}
         stamps: dict[str, NDArray[np.int64]] = {}
@@ -312,12 +240,32 @@ class ObservationBuffer:
             chosen[name] = [stream.items[index] for index in indices]
         return chosen
 
+    def _stale_camera(self, now_ns: int) -> Missing | None:
+        for name, stream in self._cameras.items():
+            what = f"camera {name}"
+            if not stream.stamps:
+                return Missing(name, f"{what}: no image yet")
+            stale = self._stale(stream, "image", now_ns)
+            if stale:
+                return Missing(name, f"{what}: {stale}")
+        return None
+
+    def _stale_joints(self, now_ns: int) -> Missing | None:
+        what, parts, unheard = "joint states", self._joints.parts, self._joints.unheard
+        if not parts:
+            return Missing(JOINT_STATES, f"{what}: no joint state yet")
+        if unheard:
+            return Missing(JOINT_STATES, f"{what}: no {self._names(unheard)} yet")
+        for part in parts:
+            stale = self._stale(part.stream, f"joint state{self._of(part)}", now_ns)
+            if stale:
+                return Missing(JOINT_STATES, f"{what}: {stale}")
+        return None
+
     def _stale(
-        self, name: str, stream: _Stream[NDArray[np.uint8]] | _Stream[NDArray[np.float64]], now_ns: int
-    ) -> Missing | None:
-        what, item = _words(name)
-        if not stream.stamps:
-            return Missing(name, f"{what}: no {item} yet")
+        self, stream: Stream[NDArray[np.uint8]] | Stream[NDArray[np.float64]], item: str, now_ns: int
+    ) -> str:
+        """Why the newest item of a stream is too old, or of the future; empty where it is not."""
         newest_ns = stream.stamps[-1]
         age_ns = now_ns - newest_ns
         max_age_ns = round(self.max_age_s * _NS)
@@ -325,17 +273,16 @@ class ObservationBuffer:
         if age_ns > max_age_ns:
             back_ns = stream.left_ns - newest_ns
             jump = f"; its stamps jumped back by {_ms(back_ns)}: compare the clocks" if back_ns > 0 else ""
-            return Missing(name, f"{what}: newest {item} is {_ms(age_ns)} old, {limit}{jump}")
+            return f"newest {item} is {_ms(age_ns)} old, {limit}{jump}"
         if age_ns < -max_age_ns:
-            ahead = f"newest {item} is stamped {_ms(-age_ns)} in the future, {limit}"
-            return Missing(name, f"{what}: {ahead}; compare the clocks")
-        return None
+            return f"newest {item} is stamped {_ms(-age_ns)} in the future, {limit}; compare the clocks"
+        return ""
 
     def _choose(
-        self, name: str, stream: _Stream[NDArray[np.uint8]], stamp_ns: int, offsets_ns: Sequence[int]
+        self, name: str, stream: Stream[NDArray[np.uint8]], stamp_ns: int, offsets_ns: Sequence[int]
     ) -> list[int] | Missing:
         """One index for each wanted offset, oldest first."""
-        tolerance_s = self._embodiment.image_tolerance_s
+        tolerance_s = self.embodiment.image_tolerance_s
         indices = []
         for offset_ns in offsets_ns:
             index = stream.nearest(stamp_ns + offset_ns)
@@ -348,19 +295,20 @@ class ObservationBuffer:
         return indices
 
     def _positions(self, stamp_ns: int) -> NDArray[np.float64] | Missing:
-        stamps, items = self._joints.stamps, self._joints.items
-        nearest = self._joints.nearest(stamp_ns)
-        distance_ns = abs(stamps[nearest] - stamp_ns)
-        tolerance_ns = self._embodiment.joint_tolerance_s * _NS
+        distance_ns, part = self._joints.furthest(stamp_ns)
+        tolerance_ns = self.embodiment.joint_tolerance_s * _NS
         if distance_ns > tolerance_ns:
             found = f"the nearest is {_ms(distance_ns)} away, the tolerance is {_ms(tolerance_ns)}"
-            return Missing(JOINT_STATES, f"joint states: none at the newest image set: {found}")
-        after = bisect_left(stamps, stamp_ns)
-        if after in (0, len(stamps)):
-            return items[nearest].copy()
-        start_ns, end_ns = stamps[after - 1], stamps[after]
-        fraction = (stamp_ns - start_ns) / (end_ns - start_ns)
-        return items[after - 1] + fraction * (items[after] - items[after - 1])
+            what = f"joint states: none{self._of(part)} at the newest image set"
+            return Missing(JOINT_STATES, f"{what}: {found}")
+        return self._joints.at(stamp_ns)
+
+    def _of(self, part: Part) -> str:
+        """Whose joint states a part is; empty where all joints come together."""
+        return "" if len(self._joints.parts) == 1 else f" of {self._names(part.columns)}"
+
+    def _names(self, columns: Sequence[int]) -> str:
+        return ", ".join(self.embodiment.state_joints[column] for column in columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -373,8 +321,8 @@ class _Picked:
     positions: NDArray[np.float64]
 
 
-def _words(stream: str) -> tuple[str, str]:
-    return ("joint states", "joint state") if stream == JOINT_STATES else (f"camera {stream}", "image")
+def _counts(stream: Stream[NDArray[np.uint8]] | JointStreams) -> StreamCounts:
+    return StreamCounts(received=stream.received, replaced=stream.replaced, restarts=stream.restarts)
 
 
 def _ms(duration_ns: float) -> str:

@@ -7,34 +7,34 @@ RGB, where possible as a view of the message's memory.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.schema import Fit
+from dreamzero_ros.observation.encodings import (
+    NO_COLORS,
+    OTHER_ENCODING,
+    READ,
+    Image,
+    channels_to_rgb,
+    demosaic,
+    is_read,
+    mosaic_of,
+    raw_pixels,
+    require_size,
+    to_rgb,
+)
+from dreamzero_ros.observation.judgement import ObservationError
 
-Image = NDArray[np.uint8]
 Converter = Callable[[Any, str], Image]
 """``converter(message, "rgb8")``: brings other encodings to (H, W, 3) RGB, as CvBridge.imgmsg_to_cv2."""
-
-CHANNELS = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1}
-"""Bytes per pixel of the encodings that are decoded here."""
 
 _AS_RGB = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if hasattr(cv2, "IMREAD_COLOR_RGB") else None
 """Spares JPEG images, which have 8 bits and no alpha, a conversion; OpenCV has it from 4.11 on."""
 _JPEG_SCAN, _JPEG_END, _PNG_END = b"\xff\xda", b"\xff\xd9", b"IEND"
-
-
-class ObservationError(ValueError):
-    """A message that cannot be used; the text names the topic, what was expected and got, and what to do."""
-
-    def __init__(self, topic: str, expected: str, got: str, fix: str) -> None:
-        super().__init__(f"{topic}: expected {expected}, got {got}; {fix}")
-        self.topic = topic
 
 
 def stamp_ns(message: Any) -> int:
@@ -49,72 +49,74 @@ def decode_image(message: Any, topic: str, converter: Converter | None = None) -
     Args:
         message: Shaped as sensor_msgs/Image or sensor_msgs/CompressedImage.
         topic: Where it came from, for messages.
-        converter: Takes Image encodings that are not in `CHANNELS`; None refuses them.
+        converter: Takes Image encodings that are not known here; None refuses them.
 
     Raises:
-        ObservationError: The encoding is unknown, or the data are truncated or damaged.
+        ObservationError: As `check_image`; or the converter refuses, or the data are damaged.
     """
     if hasattr(message, "format"):
         return _decode_compressed(message, topic)
-    if message.encoding in CHANNELS:
-        return _to_rgb(_pixels(message, topic), message.encoding)
-    if converter is None:
-        known = ", ".join(CHANNELS)
-        fix = "set the encoding in the camera driver, or install ros-${ROS_DISTRO}-cv-bridge"
-        raise ObservationError(topic, f"encoding {known}", repr(message.encoding), fix)
+    if is_read(message.encoding):
+        return to_rgb(message, topic)
+    convert = _require_converter(message.encoding, topic, converter)
     try:
-        return converter(message, "rgb8")
+        return convert(message, "rgb8")
     except Exception as error:  # cv_bridge raises its own type, OpenCV's and ValueError
-        fix = "set the encoding in the camera driver"
-        raise ObservationError(topic, "an encoding that converts to rgb8", str(error), fix) from error
+        got = f"{message.encoding!r} ({error})"
+        raise ObservationError(topic, f"encoding {READ}", got, OTHER_ENCODING) from error
 
 
-def _pixels(message: Any, topic: str) -> Image:
-    """(H, W, C) view of the message's memory; rows may be padded."""
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    channels = CHANNELS[message.encoding]
-    fix = "look for a driver or a bridge that changes the size without the data"
-    if height == 0 or width == 0:
-        raise ObservationError(topic, "an image", f"an empty one of {width}x{height}", fix)
-    if step < width * channels:
-        row = f"rows of at least {width * channels} bytes for {width} pixels of {message.encoding}"
-        raise ObservationError(topic, row, f"step {step}", fix)
-    data = np.frombuffer(message.data, np.uint8)
-    if data.size < height * step:
-        raise ObservationError(topic, f"{height * step} bytes for {width}x{height}", f"only {data.size}", fix)
-    rows = data[: height * step].reshape(height, step)
-    return rows[:, : width * channels].reshape(height, width, channels)
+def check_image(message: Any, topic: str, converter: Converter | None = None) -> None:
+    """Judges an image as far as that is possible without decoding it; arguments as of `decode_image`.
+
+    Raises:
+        ObservationError: The encoding or the format is not read, or data are missing.
+    """
+    if hasattr(message, "format"):
+        _require_whole(bytes(message.data), message.format, topic)
+    elif is_read(message.encoding):
+        raw_pixels(message, topic)
+    else:
+        _require_converter(message.encoding, topic, converter)
 
 
-def _to_rgb(pixels: Image, encoding: str) -> Image:
-    """(H, W, C) -> (H, W, 3) view."""
-    if encoding == "mono8":
-        return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-    return pixels[..., :3] if encoding.startswith("rgb") else pixels[..., 2::-1]
+def _require_converter(encoding: str, topic: str, converter: Converter | None) -> Converter:
+    """What converts an encoding that is not read here; refuses what nobody can convert without guessing."""
+    if encoding in NO_COLORS:
+        got = f"{encoding!r}: {NO_COLORS[encoding]}"
+        raise ObservationError(topic, f"encoding {READ}", got, OTHER_ENCODING)
+    if converter is None:
+        raise ObservationError(topic, f"encoding {READ}", repr(encoding), OTHER_ENCODING)
+    return converter
 
 
 def _decode_compressed(message: Any, topic: str) -> Image:
-    data = bytes(message.data)
-    _require_whole(data, message.format, topic)
-    swapped = _red_and_blue_swapped(message.format)
-    as_rgb = _AS_RGB if "jp" in message.format.lower() and not swapped else None
+    data, declared = bytes(message.data), str(message.format)
+    _require_whole(data, declared, topic)
+    encoding = declared.partition(";")[0].strip().lower()
+    swapped, mosaic = _red_and_blue_swapped(declared), mosaic_of(encoding)
+    as_rgb = _AS_RGB if "jp" in declared.lower() and not swapped and mosaic is None else None
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), as_rgb or cv2.IMREAD_UNCHANGED)
     except cv2.error:
         pixels = None
     if pixels is None:
         raise ObservationError(
-            topic, f"{message.format!r} data", "data that do not decode", "look at the camera driver"
+            topic, f"{declared!r} data", "data that do not decode", "look at the camera driver"
         )
     if pixels.dtype != np.uint8:
         fix = "name the topic of the color image"
-        raise ObservationError(topic, "8 bits per channel", f"{pixels.dtype} ({message.format!r})", fix)
+        raise ObservationError(topic, "8 bits per channel", f"{pixels.dtype} ({declared!r})", fix)
     if pixels.ndim == 2:
-        return _to_rgb(pixels[..., None], "mono8")
+        if mosaic is None:
+            return channels_to_rgb(pixels[..., None], "mono8")
+        height, width = pixels.shape
+        require_size(height, width, f"{mosaic}8", topic)
+        return demosaic(pixels, mosaic)
     if pixels.shape[2] == 4:
-        return _to_rgb(pixels, "bgra8")
+        return channels_to_rgb(pixels, "bgra8")
     if swapped or as_rgb:
-        return _to_rgb(pixels, "rgb8")
+        return channels_to_rgb(pixels, "rgb8")
     rgb: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # resizing a view of swapped channels takes longer
     return rgb
 
@@ -185,42 +187,3 @@ def _resize(image: Image, width: int, height: int) -> Image:
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     resized: Image = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=interpolation)
     return resized
-
-
-def joint_positions(message: Any, joints: Sequence[str], topic: str) -> NDArray[np.float64]:
-    """Positions by name.
-
-    Args:
-        message: Shaped as sensor_msgs/JointState; any order, other joints are ignored.
-        joints: The wanted joints.
-        topic: Where it came from, for messages.
-
-    Returns:
-        (J,) positions [rad or m], in the order of `joints`.
-
-    Raises:
-        ObservationError: A joint is missing, named twice or not finite, or the lists differ in length.
-    """
-    names, positions = list(message.name), np.asarray(message.position, dtype=np.float64)
-    if len(names) != len(positions):
-        fix = "look at the publisher of the joint states"
-        raise ObservationError(topic, f"{len(names)} positions", str(len(positions)), fix)
-    index = {name: i for i, name in enumerate(names)}
-    missing = [joint for joint in joints if joint not in index]
-    if missing:
-        close = difflib.get_close_matches(missing[0], names, n=1)
-        got = f"no {', '.join(missing)}" + (f" (but {close[0]})" if close else "")
-        raise ObservationError(
-            topic, f"joints {', '.join(joints)}", got, "compare the joint names in the robot file"
-        )
-    values = positions[[index[joint] for joint in joints]]
-    for joint, value in zip(joints, values, strict=True):
-        if not np.isfinite(value):
-            fix = "look at the robot's driver"
-            raise ObservationError(topic, "finite positions", f"{joint} at {value}", fix)
-    if len(index) != len(names):
-        twice = [joint for joint in joints if names.count(joint) > 1]
-        if twice:
-            fix = "let one publisher name each joint"
-            raise ObservationError(topic, "each joint once", f"{', '.join(twice)} twice", fix)
-    return values

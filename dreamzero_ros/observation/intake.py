@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from dreamzero_ros.embodiment.schema import Camera
 from dreamzero_ros.observation.buffer import JOINT_STATES, ObservationBuffer
-from dreamzero_ros.observation.decode import Converter, ObservationError, decode_image, fit
+from dreamzero_ros.observation.decode import Converter, decode_image, fit, stamp_ns
+from dreamzero_ros.observation.joint_states import JointStateReader
+from dreamzero_ros.observation.judgement import Judgement, ObservationError
 
 Notes = dict[str, str]
 """By stream: what is wrong with its messages, in words. An entry goes with the next good message."""
@@ -46,7 +48,7 @@ def read_view(message: Any, topic: str, camera: Camera, converter: Converter | N
 
 
 class Intake:
-    """Fills the buffer, and the notes with what cannot be used.
+    """Judges messages, fills the buffer with those that can be used, and the notes with what is wrong.
 
     Args:
         buffer: Filled.
@@ -56,22 +58,29 @@ class Intake:
     def __init__(self, buffer: ObservationBuffer, notes: Notes) -> None:
         self._buffer = buffer
         self._notes = notes
+        self._joints = JointStateReader(buffer.embodiment)
+        self.judgements: dict[str, Judgement] = {
+            **{camera.name: Judgement() for camera in buffer.embodiment.cameras},
+            JOINT_STATES: self._joints.judgement,
+        }
+        """What was found in the messages of each stream."""
+        self.sizes: dict[str, tuple[int, int]] = {}
+        """Width and height of the last image of each camera, as it came [pixels]."""
 
-    def joint_state(self, stamp_ns: int, read: Callable[[], NDArray[np.float64]]) -> bool:
-        """Takes a joint state; returns whether it can be used.
-
-        Args:
-            stamp_ns: Time of the measurement [ns].
-            read: Gives the positions (J,) in the order of `Embodiment.state_joints`.
-        """
+    def joint_state(self, message: Any, topic: str) -> bool:
+        """Takes a message shaped as sensor_msgs/JointState; returns whether it went into the buffer."""
+        stamp = stamp_ns(message)
         try:
-            positions = read()
-        except ObservationError as error:
-            self._notes[JOINT_STATES] = str(error)
-            return False
-        self._buffer.add_joint_state(stamp_ns, positions)
-        self._notes.pop(JOINT_STATES, None)
-        return True
+            reading = self._joints.read(message, stamp, topic)
+        except ObservationError:
+            reading = None
+        if reading is not None:
+            self._buffer.add_joint_state(stamp, reading.positions, reading.columns)
+        if self._joints.complaint:
+            self._notes[JOINT_STATES] = self._joints.complaint
+        else:
+            self._notes.pop(JOINT_STATES, None)
+        return reading is not None
 
     def image(self, camera: Camera, stamp_ns: int, read: Callable[[], View]) -> View | None:
         """Takes an image; returns it, None where it cannot be used.
@@ -81,11 +90,15 @@ class Intake:
             stamp_ns: Time of the capture [ns].
             read: Gives what it saw.
         """
+        judgement = self.judgements[camera.name]
+        judgement.received += 1
         try:
             view = read()
         except ObservationError as error:
+            judgement.refuse(error)
             self._notes[camera.name] = str(error)
             return None
+        self.sizes[camera.name] = view.size
         self._buffer.add_image(camera.name, stamp_ns, view.image)
         self._notes.pop(camera.name, None)
         return view

@@ -248,9 +248,9 @@ class Rollout:
 
         The next motion begins where they then are measured.
         """
-        newest = self._buffer.newest_positions()
+        newest = self._buffer.newest_of_each()
         if newest is not None:
-            self._execution.release(joints, command_positions(self._embodiment, newest[1]))
+            self._execution.release(joints, command_positions(self._embodiment, newest))
 
     def pause(self, now_ns: int) -> Trajectory | None:
         """Stops softly and holds until `resume`; returns the stop to send.
@@ -345,8 +345,7 @@ class Rollout:
             return None
         latency_s = (now_ns - chunk.stamp_ns) / NS_PER_S
         chunk = self._to_execute(chunk, now_ns)
-        _, measured = self._measured()
-        made = self._execution.follow(chunk, measured, now_ns)
+        made = self._execution.follow(chunk, self._newest(), now_ns)
         self._pending = None
         self.pacing.record(latency_s)
         late = self._settings.mode == "asynchronous" and 0 < self._session.covered_until_ns < now_ns
@@ -382,7 +381,7 @@ class Rollout:
             return self.trip(away, now_ns)
         self._note_idleness(stamp_ns, measured)
         if self._from_start_pose and not self._waiting_for and self._execution.rests(now_ns):
-            return self._approach(measured, now_ns)
+            return self._approach(now_ns)
         if self.state is State.FOLLOWING and now_ns > self._session.covered_until_ns:
             self.state = State.HOLDING
             if self._settings.mode == "blocking":
@@ -391,14 +390,14 @@ class Rollout:
                 self.reason = "the next chunk is late: the arm came to rest at the end of the last one"
         return None
 
-    def _approach(self, measured: NDArray[np.float64], now_ns: int) -> Trajectory | None:
+    def _approach(self, now_ns: int) -> Trajectory | None:
         """Begins the way to the start pose; once it was gone, the run goes on."""
         if self.state is State.APPROACHING:
             self._from_start_pose = False
             self._begin_session(State.WAITING, "at the start pose; waiting for the first chunk")
             return None
         try:
-            trajectory = self._execution.approach(measured, now_ns)
+            trajectory = self._execution.approach(self._newest(), now_ns)
         except MotionError as error:
             return self.trip(f"the start pose cannot be approached: {error}", now_ns)
         seconds = (trajectory.end_ns - now_ns) / NS_PER_S
@@ -473,10 +472,16 @@ class Rollout:
         )
 
     def _measured(self) -> tuple[int, NDArray[np.float64]]:
-        """Stamp [ns] and positions (J,) of the command joints, newest."""
+        """The newest time that all joints have come up to [ns], and (J,) positions of the command joints."""
         newest = self._buffer.newest_positions()
         assert newest is not None, "a chunk answers a frame, and a frame has joint states"
         return newest[0], command_positions(self._embodiment, newest[1])
+
+    def _newest(self) -> NDArray[np.float64]:
+        """(J,) the newest position of every command joint, from which a motion begins."""
+        newest = self._buffer.newest_of_each()
+        assert newest is not None, "a chunk answers a frame, and a frame has joint states"
+        return command_positions(self._embodiment, newest)
 
     @property
     def _due_ns(self) -> int:

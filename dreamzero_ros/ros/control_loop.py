@@ -139,7 +139,7 @@ class ControlLoop:
             self._node.create_subscription(Bool, "e_stop", self._take_e_stop, profile)
             for profile in qos.E_STOP
         ]
-        self._joint_states = JointStateIntake(self._node, self.embodiment, self._buffer, notes)
+        self._joint_states = JointStateIntake(self._node, self._buffer, notes)
         self._cameras = CameraIntake(self._node, self.embodiment, self._buffer, notes, self._wake.trigger)
         self._timer = self._node.create_timer(WATCH_PERIOD_S, self.advance)
         self._started = True

@@ -11,20 +11,28 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
-from dreamzero_ros.observation.buffer import ObservationBuffer
-from dreamzero_ros.observation.decode import Converter, joint_positions, stamp_ns
+from dreamzero_ros.observation.buffer import JOINT_STATES, ObservationBuffer
+from dreamzero_ros.observation.decode import Converter, stamp_ns
+from dreamzero_ros.observation.encodings import READ
 from dreamzero_ros.observation.intake import Intake, Notes, read_view
 from dreamzero_ros.ros.qos import SENSOR
 from dreamzero_ros.ros.side_node import SideNode
 
 
 class JointStateIntake:
-    """Feeds joint states to the buffer; runs on the node that it is given."""
+    """Feeds joint states to the buffer; runs on the node that it is given.
 
-    def __init__(self, node: Node, embodiment: Embodiment, buffer: ObservationBuffer, notes: Notes) -> None:
+    Args:
+        node: Its namespace and its remappings hold for the topic.
+        buffer: Filled.
+        notes: Filled with what is wrong.
+    """
+
+    def __init__(self, node: Node, buffer: ObservationBuffer, notes: Notes) -> None:
         self._node = node
-        self._embodiment = embodiment
-        self._intake = Intake(buffer, notes)
+        self.intake = Intake(buffer, notes)
+        """Judges and counts the joint states."""
+        self._said: set[str] = set()
         self._subscription = node.create_subscription(JointState, "joint_states", self._take, SENSOR)
 
     def close(self) -> None:
@@ -32,8 +40,12 @@ class JointStateIntake:
         self._node.destroy_subscription(self._subscription)
 
     def _take(self, message: JointState) -> None:
-        joints, topic = self._embodiment.state_joints, self._subscription.topic_name
-        self._intake.joint_state(stamp_ns(message), lambda: joint_positions(message, joints, topic))
+        topic = self._subscription.topic_name
+        self.intake.joint_state(message, topic)
+        for kind, found in self.intake.judgements[JOINT_STATES].remarks.items():
+            if kind not in self._said:
+                self._said.add(kind)
+                self._node.get_logger().warning(f"{topic}: {kind}: {found.got}; {found.fix}")
 
 
 class CameraIntake:
@@ -57,10 +69,11 @@ class CameraIntake:
         notes: Notes,
         on_image: Callable[[], None],
     ) -> None:
-        self._intake = Intake(buffer, notes)
+        self.intake = Intake(buffer, notes)
+        """Judges and counts the images."""
         self._on_image = on_image
-        self._converter = _cv_bridge()
         self._log = owner.get_logger()
+        self._converter = _cv_bridge(self._log.warning)
         self._resized: set[str] = set()
         self._node = SideNode(owner, "cameras")
         for camera in embodiment.cameras:
@@ -74,7 +87,7 @@ class CameraIntake:
         self._node.close()
 
     def _take(self, camera: Camera, topic: str, message: Any) -> None:
-        view = self._intake.image(
+        view = self.intake.image(
             camera, stamp_ns(message), lambda: read_view(message, topic, camera, self._converter)
         )
         if view is None:
@@ -88,10 +101,15 @@ class CameraIntake:
             self._log.info(f"{topic}: {words}")
 
 
-def _cv_bridge() -> Converter | None:
-    """Converts further encodings where cv_bridge is installed."""
+def _cv_bridge(warn: Callable[[str], object]) -> Converter | None:
+    """Converts further encodings where cv_bridge is installed; warns of one that cannot be imported."""
     try:
         from cv_bridge import CvBridge
-    except ImportError:
+    except Exception as error:  # compiled against another NumPy it raises AttributeError or ImportError
+        if not isinstance(error, ModuleNotFoundError) or error.name != "cv_bridge":
+            warn(
+                f"cv_bridge is installed and cannot be imported ({type(error).__name__}: {error}): "
+                f"images are read without it, in the encodings {READ}"
+            )
         return None
     return CvBridge().imgmsg_to_cv2

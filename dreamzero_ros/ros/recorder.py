@@ -15,8 +15,11 @@ from rclpy.task import Future
 from sensor_msgs.msg import Image, JointState
 from trajectory_msgs.msg import JointTrajectory
 
+from dreamzero_ros.embodiment.layout import command_positions
 from dreamzero_ros.embodiment.schema import Embodiment
-from dreamzero_ros.observation.decode import ObservationError, decode_image, joint_positions, stamp_ns
+from dreamzero_ros.observation.buffer import ObservationBuffer
+from dreamzero_ros.observation.decode import decode_image, stamp_ns
+from dreamzero_ros.observation.intake import Intake
 from dreamzero_ros.ros.interfaces import Chunk, PolicyStatus, RunPolicy
 from dreamzero_ros.ros.qos import REPORT, SENSOR
 
@@ -53,6 +56,9 @@ class Recorder(Node):
     def __init__(self, embodiment: Embodiment, policy_node: str = "policy_node", **options: Any) -> None:
         super().__init__("recorder", **options)
         self.recording = Recording(joints=embodiment.command_joints)
+        self._embodiment = embodiment
+        self._buffer = ObservationBuffer(embodiment, np.inf)
+        self._intake = Intake(self._buffer, {})
         self.status: PolicyStatus | None = None
         self._action = ActionClient(self, RunPolicy, f"{policy_node}/run")
         self._goal: ClientGoalHandle | None = None
@@ -90,12 +96,11 @@ class Recorder(Node):
         self.recording.result = future.result().result
 
     def _take_joints(self, message: JointState) -> None:
-        try:
-            positions = joint_positions(message, self.recording.joints, "joint_states")
-        except ObservationError:  # the status of the policy node says it
-            return
-        self.recording.measured_ns.append(stamp_ns(message))
-        self.recording.measured.append(positions)
+        self._intake.joint_state(message, "joint_states")  # the status of the policy node says what is wrong
+        newest, measured_ns = self._buffer.newest_positions(), self.recording.measured_ns
+        if newest is not None and newest[0] not in measured_ns[-1:]:
+            measured_ns.append(newest[0])
+            self.recording.measured.append(command_positions(self._embodiment, newest[1]))
 
     def _take_status(self, message: PolicyStatus) -> None:
         self.status = message

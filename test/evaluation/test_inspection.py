@@ -7,8 +7,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from bags import NS, START_NS, Message, command, compressed, header, image, joint_state, session, write
+from bags import (
+    NS,
+    START_NS,
+    Message,
+    command,
+    compressed,
+    header,
+    image,
+    in_parts,
+    joint_state,
+    session,
+    write,
+)
+from encoded import encode
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.evaluation.bag import Bag
@@ -83,8 +97,9 @@ def renamed(message: Any) -> Any:
 
 
 def halved(message: Any) -> Any:
-    message.name, message.position = message.name[:4], message.position[:4]
-    return message if not later(message) else joint_state(stamp(message), ROBOT.state_joints)
+    if not later(message):
+        message.name, message.position = message.name[:4], message.position[:4]
+    return message
 
 
 def unstamped(message: Any) -> Any:
@@ -103,16 +118,38 @@ def damaged(message: Any) -> Any:
     return broken
 
 
+def not_a_number(message: Any) -> Any:
+    message.position[3] = np.nan
+    return message
+
+
+def in_degrees(message: Any) -> Any:
+    message.position[:7] = np.degrees(message.position[:7])
+    return message
+
+
+def in_mm(message: Any) -> Any:
+    message.position[7] *= 1000
+    return message
+
+
+def beside_zeros(message: Any) -> Any:
+    """Every second message is of a joint_state_publisher that nobody feeds."""
+    message.position *= round(15 * (stamp(message) - START_NS) / NS) % 2
+    return message
+
+
 PROBLEMS: Sequence[tuple[str, str, Callable[[Any], Any], str, str]] = [
     ("a topic is missing", WRIST, lambda m: None, "none of that name", "record it, the bag has no other"),
     ("joint states are missing", JOINTS, lambda m: None, "none of that name", "record it, the bag has no"),
     ("another type", WRIST, lambda m: joint_state(stamp(m), ["x"]), "JointState", "record it"),
     ("no joint fits", JOINTS, renamed, "no panda_joint1, panda_joint2", "did you mean 'fr3_joint1'?"),
-    ("joints come and go", JOINTS, halved, "panda_joint5 in 15", "joint_state_broadcaster"),
-    ("the size changes", WRIST, lambda m: image(stamp(m), 8, 8) if later(m) else m, "8x8", "cut the bag"),
-    ("an encoding", WRIST, lambda m: image(stamp(m), encoding="16UC1"), "16UC1", "camera driver"),
+    ("an encoding", WRIST, lambda m: image(stamp(m), encoding="16UC1"), "16UC1", "color image"),
     ("damaged images", WRIST, damaged, "without", "losses"),
     ("no stamps", WRIST, unstamped, "none in 30 messages", "header.stamp"),
+    ("NaN", JOINTS, not_a_number, "panda_joint4 at nan (30 of 30 messages)", "driver"),
+    ("degrees", JOINTS, in_degrees, "which fits degrees (30 of 30 messages)", "publish rad"),
+    ("a gripper in mm", JOINTS, in_mm, "which fits mm (30 of 30 messages)", "publish m"),
     ("two clocks", JOINTS, on_another_clock, "beginning 1699999997.1 s after the end of", "one clock"),
 ]
 
@@ -128,6 +165,84 @@ def test_what_stands_in_the_way_is_named(
     problem = found.problems[0]
     assert problem.file == tmp_path / "bag"
     assert got in problem.got and fix in problem.fix
+
+
+def test_joint_states_in_parts_are_merged_and_wheels_are_somebody_elses(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", in_parts(session(ROBOT))))
+    assert found.usable and not found.notices
+    states = found.streams[3]
+    assert states.content == "8 of 8 joints, 2 other, in 2 parts"
+    assert (states.times.count, states.times.gaps) == (30, 0)
+    assert found.common_ns == (START_NS, START_NS + 29 * NS // 15)
+
+
+def test_joints_that_come_later_are_there_from_then_on(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", changed(JOINTS, halved)))
+    assert found.usable and found.common_ns[0] == START_NS + NS
+    assert found.streams[3].content == "8 of 8 joints, in 2 parts"
+
+
+def test_parts_that_are_never_there_at_one_time(tmp_path: Path) -> None:
+    """The hand by another clock: there is no moment at which the arm and the hand are known."""
+
+    def late(entry: Message) -> Message:
+        topic, log_ns, message = entry
+        if topic == JOINTS and "panda_finger_joint1" in message.name:
+            message.header = header(stamp(message) + 3600 * NS)
+        return topic, log_ns, message
+
+    found = look(write(tmp_path / "bag", map(late, in_parts(session(ROBOT)))))
+    (problem,) = found.problems
+    assert problem.expected == "joint states of one time" and "one clock" in problem.fix
+    assert problem.got.startswith("panda_finger_joint1 3600.0")
+
+
+def test_two_publishers_that_disagree_are_a_problem(tmp_path: Path) -> None:
+    found = look(write(tmp_path / "bag", changed(JOINTS, beside_zeros)))
+    jump, dispute = found.problems
+    assert "positions without jumps" in str(jump) and "(1 of 30 messages)" in jump.got
+    assert dispute.expected == "one publisher of each joint" and "(28 of 30 messages)" in dispute.got
+    assert "end one of them" in dispute.fix
+
+
+def test_a_few_joint_states_that_cannot_be_used_are_counted_and_leave_a_gap(tmp_path: Path) -> None:
+    def change(message: Any) -> Any:
+        return not_a_number(message) if NS // 2 < stamp(message) - START_NS < NS else message
+
+    found = look(write(tmp_path / "bag", changed(JOINTS, change)))
+    said = "\n".join(found.notices)
+    assert found.usable
+    assert (
+        "7 of 30 messages cannot be used, the first: expected finite positions, got panda_joint4 at nan"
+        in said
+    )
+    assert "1 x no message for more than 100 ms, so no frame; the longest for 0.53 s" in said
+
+
+def test_an_encoding_that_is_read_is_usable(tmp_path: Path) -> None:
+    def mosaic(message: Any) -> Any:
+        rgb = message.data.reshape(message.height, message.width, 3)
+        data, step = encode(rgb, "bayer_rggb8")
+        message.encoding, message.data, message.step = "bayer_rggb8", np.frombuffer(data, np.uint8), step
+        return message
+
+    found = look(write(tmp_path / "bag", changed(WRIST, mosaic)))
+    assert found.usable and not found.notices and found.streams[2].content == "16x8 bayer_rggb8"
+
+
+def test_every_image_that_ends_early_is_counted(tmp_path: Path) -> None:
+    """Not the first one of its kind alone: a link that loses data spoils some in the middle."""
+
+    def cut(message: Any) -> Any:
+        message.data = message.data[: -later(message) or None]
+        return message
+
+    found = look(write(tmp_path / "bag", changed(WRIST, cut)))
+    assert (
+        "15 of 30 messages cannot be used, the first: expected 384 bytes for 16x8, got only 383"
+        in (found.notices[0])
+    )
+    assert found.streams[2].times.count == 15
 
 
 def test_the_most_alike_of_the_unused_topics_is_proposed(tmp_path: Path) -> None:
@@ -154,7 +269,8 @@ def test_a_topic_without_messages(tmp_path: Path) -> None:
 
 def test_a_change_of_size_says_when(tmp_path: Path) -> None:
     found = look(write(tmp_path / "bag", changed(WRIST, lambda m: image(stamp(m), 8, 8) if later(m) else m)))
-    assert "the first change after 1.0 s" in found.problems[0].got
+    assert found.usable
+    assert "the size changes, first after 1.0 s (16x8 rgb8, 8x8 rgb8)" in found.notices[0]
 
 
 def test_commands_of_other_joints_are_not_used(tmp_path: Path) -> None:
@@ -194,4 +310,4 @@ def test_a_few_damaged_images_are_counted_not_refused(tmp_path: Path) -> None:
 
     found = look(write(tmp_path / "bag", changed(WRIST, change)))
     assert found.usable
-    assert "1 of 30 images cannot be decoded" in found.notices[0]
+    assert "1 of 30 messages cannot be used, the first: expected 'jpeg' data with an end" in found.notices[0]

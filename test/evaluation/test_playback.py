@@ -210,13 +210,28 @@ def test_a_pause_of_a_camera_holds_the_arm_and_begins_a_new_session(tmp_path: Pa
     assert np.isnan(found.calls.raw_jump[found.calls.new_session]).all()
 
 
+def test_joint_states_in_parts_are_played_as_whole_ones(tmp_path: Path) -> None:
+    """An arm and its hand apart, and wheels between them: bit by bit the same episode."""
+    messages = recordings.session(ROBOT, RAMP, 3.0, commands=False)
+    paths = [
+        bags.write(tmp_path / "parts", bags.in_parts(messages)),
+        bags.write(tmp_path / "whole", messages),
+    ]
+    found, expected = (played(path, HoldPolicy(ROBOT), tmp_path / "episode", latency_s=0.2) for path in paths)
+    assert len(expected.calls.used) >= 2 and found.notices == expected.notices
+    for name in ("captured_ns", "targets", "planned", "recorded"):
+        np.testing.assert_array_equal(getattr(found.calls, name), getattr(expected.calls, name))
+    np.testing.assert_array_equal(found.measured_ns, expected.measured_ns)
+    np.testing.assert_array_equal(found.measured, expected.measured)
+
+
 def test_messages_that_cannot_be_used_are_said(tmp_path: Path) -> None:
     messages = recordings.session(ROBOT, RAMP, 4.0, commands=False)
     for _, _, message in messages[20:40]:
         if hasattr(message, "encoding"):
             message.encoding = "bayer"
         elif hasattr(message, "name"):
-            message.name = ["other"] * len(message.name)
+            message.position = np.full(len(message.name), np.nan)
     found = played(bags.write(tmp_path / "bag", messages), HoldPolicy(ROBOT), tmp_path)
     said = " | ".join(found.notices)
     for words in ("joint_states: ", "wrist_image_left: ", "messages cannot be used, the first:", "64x36"):

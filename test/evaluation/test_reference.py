@@ -27,6 +27,9 @@ pytestmark = pytest.mark.cpu
 ROBOT = load("droid_franka")
 STREAMS = streams(ROBOT)
 ARM, GRIPPER = ROBOT.controllers
+START = np.array([ROBOT.start_pose[joint] for joint in ROBOT.state_joints])
+SPEED = np.where(np.isin(ROBOT.state_joints, ROBOT.gripper_joints), -0.005, 0.1)
+"""Of the joints [rad/s or m/s]."""
 COMMAND_NS = START_NS + NS
 """Log time of the first command."""
 
@@ -43,12 +46,11 @@ def trajectory(names: Sequence[str], times_s: Sequence[float], *states: np.ndarr
 
 
 def states(seconds: float = 6.0, rate_hz: int = 50) -> list[bags.Message]:
-    """Every joint moves with 0.1 rad/s from its number on."""
+    """Every joint moves evenly from the start pose on."""
     messages: list[bags.Message] = []
     for step in range(round(seconds * rate_hz)):
         stamp = START_NS + step * NS // rate_hz
-        message = bags.joint_state(stamp, ROBOT.state_joints)
-        message.position = np.arange(len(ROBOT.state_joints)) + 0.1 * step / rate_hz
+        message = bags.joint_state(stamp, ROBOT.state_joints, (START + SPEED * step / rate_hz).tolist())
         messages.append(("/joint_states", stamp + 1_000_000, message))
     return messages
 
@@ -67,7 +69,7 @@ def asked(folder: Path, commands: Sequence[tuple[int, Any]], times_s: Sequence[f
 
 def measured(time_s: float) -> np.ndarray:
     """Of the arm, at a time after the first command."""
-    return np.arange(len(ARM.joints)) + 0.1 * (1 + time_s)
+    return (START + SPEED * (1 + time_s))[: len(ARM.joints)]
 
 
 @given(seed=st.integers(0, 2**31), order=st.integers(1, 3), count=st.integers(2, 6))
@@ -121,7 +123,7 @@ def test_nothing_is_known_before_the_first_command_and_joints_without_one_are_me
     found = asked(tmp_path / "bag", [(COMMAND_NS, message)], [-0.1, 0.5, 4.98, 5.5])
     assert np.isnan(found[0, :7]).all() and (found[1:, :7] == 1).all()
     gripper = ROBOT.state_joints.index(GRIPPER.joints[0])
-    np.testing.assert_allclose(found[:3, 7], gripper + 0.1 * np.array([0.9, 1.5, 5.98]))
+    np.testing.assert_allclose(found[:3, 7], START[gripper] + SPEED[gripper] * np.array([0.9, 1.5, 5.98]))
     assert np.isnan(found[3, 7]), "the recording has ended"
 
 

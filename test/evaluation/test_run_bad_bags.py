@@ -110,7 +110,6 @@ REFUSED: dict[str, tuple[Make, str, str]] = {
     "truncated": (truncated, "a whole .mcap file", "mcap recover"),
     "no_wrist": (with_change(WRIST, lambda number, message: None), f"topic {WRIST}", "record it"),
     "empty": (empty, "messages", "look whether the recorder could hear the publishers"),
-    "sizes": (with_change(WRIST, smaller_later), "32x18", "cut the bag"),
     "joints": (with_change(JOINTS, of_another_arm), "no panda_joint1", "did you mean 'fr3_joint1'?"),
     "overlapping": (overlapping, "part_0.mcap and part_1.mcap for more than 1 s", "one recording per folder"),
 }
@@ -119,7 +118,11 @@ REFUSED: dict[str, tuple[Make, str, str]] = {
 EVALUATED: dict[str, tuple[Make, str]] = {
     "no_index": (without_index, "no_index.mcap has no index: it is read from front to back"),
     "controllers": (with_change(ARM, of_another_controller), "commands are not used: "),
-    "one_image": (with_change(WRIST, cut_short), "wrist_image_left: 1 messages cannot be used"),
+    "one_image": (with_change(WRIST, cut_short), "wrist_image_left: 1 of "),
+    "sizes": (
+        with_change(WRIST, smaller_later),
+        "the size changes, first after 1.3 s (32x18 rgb8, 64x36 rgb8)",
+    ),
     "good": (lambda path: bags.write(path, MESSAGES), ""),
 }
 """By name of the bag: how it is made, and what the report says of it."""

@@ -45,9 +45,38 @@ def compressed(stamp_ns: int, width: int = 16, height: int = 8, suffix: str = ".
     return T["sensor_msgs/msg/CompressedImage"](header(stamp_ns), kind, np.frombuffer(data, np.uint8))
 
 
-def joint_state(stamp_ns: int, names: Sequence[str]) -> Any:
-    positions = np.arange(len(names), dtype=np.float64)
+def joint_state(stamp_ns: int, names: Sequence[str], positions: Sequence[float] = ()) -> Any:
+    """Positions are 0, 1, 2 and so on if they are not given."""
+    positions = np.array(positions or range(len(names)), np.float64)
     return T["sensor_msgs/msg/JointState"](header(stamp_ns), list(names), positions, np.zeros(0), np.zeros(0))
+
+
+def at_start(robot: Embodiment, stamp_ns: int) -> Any:
+    """The joint state of a robot in its start pose."""
+    positions = [robot.start_pose[joint] for joint in robot.state_joints]
+    return joint_state(stamp_ns, robot.state_joints, positions)
+
+
+def in_parts(messages: Iterable[Message]) -> list[Message]:
+    """The same with each joint state in parts: wheels of a base, the hand, and the arm."""
+    found: list[Message] = []
+    for topic, log_ns, message in messages:
+        if message.__msgtype__ != "sensor_msgs/msg/JointState":
+            found.append((topic, log_ns, message))
+            continue
+        hand = ["finger" in name for name in message.name]
+        for names, positions in (
+            (["left_wheel", "right_wheel"], np.array([1e3, -1e3])),
+            ([name for name, of in zip(message.name, hand, strict=True) if of], message.position[hand]),
+            (
+                [name for name, of in zip(message.name, hand, strict=True) if not of],
+                message.position[~np.array(hand)],
+            ),
+        ):
+            kind = type(message)
+            part = kind(message.header, names, positions, np.zeros(0), np.zeros(0))
+            found.append((topic, log_ns, part))
+    return found
 
 
 def command(stamp_ns: int, names: Sequence[str]) -> Any:
@@ -111,6 +140,6 @@ def session(
         stamp = START_NS + step * NS // rate_hz
         log_ns = stamp + delay_ns
         messages += [(f"/{camera.topic}", log_ns, image(stamp)) for camera in robot.cameras]
-        messages.append(("/joint_states", log_ns, joint_state(stamp, robot.state_joints)))
+        messages.append(("/joint_states", log_ns, at_start(robot, stamp)))
         messages += [(f"/{c.name}/joint_trajectory", log_ns, command(0, c.joints)) for c in robot.controllers]
     return messages

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -10,6 +11,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from encoded import encode
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from ros_graph import Graph
@@ -26,7 +28,38 @@ PERIOD_S = 0.01
 """Time from one joint state to the next [s]."""
 
 Fault = Callable[[Any], Any]
-"""Takes the good message of a stream and returns what is published instead; None: nothing."""
+"""Takes the good message of a stream and returns what is published instead: one, several, or None."""
+
+
+def in_parts(message: JointState) -> list[JointState]:
+    """A fault that is none: wheels of a base, the arm, and each other joint in a message of its own."""
+    stamp, pairs = message.header.stamp, list(zip(message.name, message.position, strict=True))
+    arm = [pair for pair in pairs if "finger" not in pair[0]]
+    parts = [[("left_wheel", 1.0), ("right_wheel", 2.0)], arm, *([pair] for pair in pairs if pair not in arm)]
+    made = []
+    for part in parts:
+        names, positions = zip(*part, strict=True)
+        made.append(JointState(name=list(names), position=list(positions)))
+        made[-1].header.stamp = stamp
+    return made
+
+
+def encoded_as(encoding: str) -> Fault:
+    """A fault that is none: the same picture in another raw encoding."""
+
+    def encode_again(message: Image) -> Image:
+        rgb = np.reshape(message.data, (message.height, message.width, 3))
+        data, step = encode(rgb, encoding)
+        return Image(
+            header=message.header,
+            height=message.height,
+            width=message.width,
+            encoding=encoding,
+            step=step,
+            data=array.array("B", data),
+        )
+
+    return encode_again
 
 
 class Robot(Node):
@@ -128,8 +161,9 @@ class Robot(Node):
 
     def _publish(self, stream: str, publisher: Any, message: Any) -> None:
         message = self.faults.get(stream, lambda good: good)(message)
-        if message is not None:
-            publisher.publish(message)
+        for one in message if isinstance(message, list) else [message]:
+            if one is not None:
+                publisher.publish(one)
 
     def _image(self, camera: Camera, now_ns: int) -> Image | CompressedImage:
         """A pattern that wanders."""

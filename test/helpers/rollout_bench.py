@@ -39,6 +39,10 @@ class Foreseen:
     images: Images
 
 
+ARM, HAND = tuple(range(7)), (7,)
+"""Of the state joints."""
+
+
 class Bench:
     """Feeds a rollout with images at the control rate and joint states at 100 Hz; answers after a latency.
 
@@ -51,12 +55,14 @@ class Bench:
         seen_s: float = 2.0,
         robot: Embodiment = ROBOT,
         foresight: Foresight | None = FORESIGHT,
+        hand_every_ms: int = 10,
         **options: object,
     ) -> None:
         self.robot = robot
         self.buffer = ObservationBuffer(robot, max_age_s=0.3)
         self.rollout = Rollout(self.robot, self.buffer, True, RolloutSettings(**options), foresight)
         self.latency_s = latency_s
+        self.hand_every_ms = hand_every_ms
         self.answer: Callable[[Request], ActionChunk] = self.drift
         self.requests: list[Request] = []
         self.foreseen: list[Foreseen] = []
@@ -96,7 +102,7 @@ class Bench:
             elapsed_ms = (self.now_ns - START) // MS
             self.speeds.append(0.0 if self.executing is None else self.fastest())
             if elapsed_ms % 10 == 0:
-                self.buffer.add_joint_state(self.now_ns, self.positions())
+                self.feel(elapsed_ms)
             if elapsed_ms % self._period_ms == 0:
                 for number, camera in enumerate(self.cameras):
                     colour = np.uint8((elapsed_ms // self._period_ms + 7 * number) % 251)
@@ -114,6 +120,16 @@ class Bench:
                 )
             if self.requests and self.now_ns == self.due_ns:
                 self.deliver()
+
+    def feel(self, elapsed_ms: int) -> None:
+        """Joint states; where the hand's come less often, in messages of their own, 25 ms late."""
+        positions = self.positions()
+        if self.hand_every_ms == 10:
+            self.buffer.add_joint_state(self.now_ns, positions)
+            return
+        self.buffer.add_joint_state(self.now_ns, positions[:7], ARM)
+        if elapsed_ms % self.hand_every_ms == 0:
+            self.buffer.add_joint_state(self.now_ns - 25 * MS, positions[7:], HAND)
 
     def deliver(self) -> None:
         request = self.requests[-1]

@@ -200,6 +200,32 @@ def test_joints_that_others_moved_before_a_run_are_ours_in_it() -> None:
         np.testing.assert_allclose(one, other, atol=1e-9)
 
 
+def test_an_arm_that_is_ahead_of_its_hand_is_compared_with_where_it_was_to_be_then() -> None:
+    """The hand comes every 20 ms, and late; the arm follows its commands exactly."""
+    bench = Bench(hand_every_ms=20, tracking_tolerance=0.001, tracking_time_s=0.1)
+    bench.rollout.start("pick up the cup")
+    bench.run(3)
+    assert bench.rollout.state is State.FOLLOWING, bench.rollout.reason
+    assert bench.fastest() * 0.025 > 0.001, "fast enough that its newest position would be further away"
+
+
+def test_released_joints_are_held_where_they_are_now_though_the_hand_is_silent() -> None:
+    """Who moved the arm meanwhile must not see it sent back to where it was when the hand was last heard."""
+    bench = Bench(robot=dataclasses.replace(ROBOT, command_period_s=0.1), hand_every_ms=20)
+    bench.rollout.start("pick up the cup")
+    bench.run(2)
+    bench.hand_every_ms = 10**9
+    bench.keep(bench.rollout.lock("goal", "somebody else moves the arm", bench.now_ns))
+    elsewhere = bench.positions() + 0.2 * (np.arange(8) < 7)
+    bench.positions = lambda: elsewhere
+    bench.run(0.5)
+    bench.rollout.release(ROBOT.command_joints)
+    sent = len(bench.stops)
+    bench.run(0.3)
+    assert len(bench.stops) > sent
+    np.testing.assert_allclose(bench.stops[-1].positions[:, :7], np.tile(elsewhere[:7], (2, 1)))
+
+
 def test_half_the_speed_takes_twice_the_time() -> None:
     def furthest(speed_scale: float) -> float:
         bench = Bench(motion=MotionSettings(speed_scale=speed_scale))

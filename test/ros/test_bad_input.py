@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from closed_loop import assert_at_rest_in_the_end, assert_continuous
-from robot import JOINT_STATES, Robot
+from robot import JOINT_STATES, Robot, encoded_as, in_parts
 from ros_graph import ARRIVAL_S, TINY, Graph, Operator
 
 from dreamzero_ros.embodiment.load import load
@@ -123,6 +124,19 @@ def reading(joint: str, value: float) -> Callable[[Any], Any]:
     return spoil
 
 
+def in_degrees(message: Any) -> Any:
+    """Joint states of an arm that does not publish rad."""
+    return but(position=[*np.degrees(message.position[:7]), message.position[7]])(message)
+
+
+def beside_zeros(message: Any) -> list[Any]:
+    """Joint states beside those of a joint_state_publisher that nobody feeds, half a period later."""
+    other = copy.deepcopy(message)
+    other.position = [0.0] * len(message.name)
+    other.header.stamp = time_message(stamp_ns(message) + 5_000_000)
+    return [message, other]
+
+
 def silent(message: Any) -> None:
     """Nothing comes any more."""
 
@@ -136,7 +150,10 @@ FAULTS = {
     "a camera without stamps": (RAW, lambda message: late_by(stamp_ns(message) // NS_PER_S)(message), "old"),
     "a JPEG that ends early": (COMPRESSED, cut(1000), "1000 bytes without"),
     "a damaged JPEG": (COMPRESSED, overwritten, "do not decode"),
-    "a missing joint": (JOINT_STATES, without("panda_joint4"), "no panda_joint4"),
+    "depth for color": (RAW, but(encoding="16UC1"), "depth"),
+    "a missing joint": (JOINT_STATES, without("panda_joint4"), "joint state of panda_joint4 is"),
+    "degrees": (JOINT_STATES, in_degrees, "fits degrees"),
+    "two publishers that disagree": (JOINT_STATES, beside_zeros, "two that disagree: panda_joint4"),
     "NaN in the joint states": (JOINT_STATES, reading("panda_joint2", float("nan")), "panda_joint2 at nan"),
     "more names than positions": (JOINT_STATES, but(position=[0.0]), "positions"),
     "joint states that stop": (JOINT_STATES, silent, "newest joint state"),
@@ -200,6 +217,18 @@ def test_another_size_is_resized_and_said_once(running: Play) -> None:
     log = graph.log("policy_node")
     assert log.count("images of 640x480 are brought to 320x180 (letterbox)") == 1
     assert f"/{RAW}/image_raw" in log
+
+
+def test_what_only_looks_different_is_taken(running: Play) -> None:
+    """An arm, its hand and wheels apart on one topic, and a camera that sends a mosaic: the run goes on."""
+    graph, operator, faults = running.graph, running.operator, running.robot.faults
+    faults[JOINT_STATES], faults[RAW] = in_parts, encoded_as("bayer_rggb8")
+    graph.spend(ARRIVAL_S)
+    first, chunks = len(operator.reports), len(operator.recording.chunks)
+    graph.wait(lambda: len(operator.recording.chunks) >= chunks + 3, "chunks")
+    new = operator.reports[first:]
+    assert not [report.reason for report in new if "joint states" in report.reason or RAW in report.reason]
+    assert all(0 <= report.joint_state_age_s < 1 for report in new)
 
 
 def test_an_empty_instruction_is_refused(play: Play) -> None:

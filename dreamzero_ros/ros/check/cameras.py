@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from dreamzero_ros.embodiment.schema import Camera, Embodiment
-from dreamzero_ros.observation.decode import decode_image
+from dreamzero_ros.observation.judgement import Judgement, commonest
 from dreamzero_ros.ros.check.graph import check_publisher, names, silent
 from dreamzero_ros.ros.check.listen import Listener
 from dreamzero_ros.ros.check.rows import Result, Row, failed, passed, skipped, warned
@@ -19,6 +18,8 @@ from dreamzero_ros.ros.qos import SENSOR
 
 SAME_ASPECT = 0.01
 """Aspect ratios that differ by less are one, rounded to whole pixels."""
+MOST_REFUSED = 0.1
+"""Share of images that cannot be used which their neighbours make up for."""
 
 
 def check_camera(listener: Listener, robot: Embodiment, camera: Camera, seconds: float) -> list[Row]:
@@ -36,33 +37,39 @@ def check_camera(listener: Listener, robot: Embodiment, camera: Camera, seconds:
         return [failed("topic", finding, "let one node publish this topic")]
     if not samples:
         return [topic, silent(seconds)]
+    cameras, newest = listener.cameras, samples.newest
+    encoding = newest.format if camera.compressed else newest.encoding
     return [
         topic,
         check_rate("rate", samples, robot.image_tolerance_s, max_age_s),
-        check_image(camera, samples.newest, listener.notes.get(camera.name, "")),
+        check_image(camera, cameras.sizes.get(camera.name), encoding, cameras.judgements[camera.name]),
         check_stamps("stamps", samples, max_age_s),
     ]
 
 
-def check_image(camera: Camera, message: Any, note: str) -> Row:
-    """Whether an image can be used, and what is done to its size.
+def check_image(camera: Camera, size: tuple[int, int] | None, encoding: str, judgement: Judgement) -> Row:
+    """Whether the images can be used, and what is done to their size.
 
     Args:
         camera: The camera of the robot file.
-        message: An image of it.
-        note: What the node says against it; empty where it can be decoded.
+        size: Width and height of the last image that can be used [pixels]; None where there is none.
+        encoding: Of an image, or its format.
+        judgement: What was found in the images.
     """
-    if note:
-        finding, _, fix = note.rpartition("; ")
-        return failed("image", finding, fix)
-    if camera.compressed:
-        (height, width, _), encoding = decode_image(message, camera.topic).shape, message.format
-    else:
-        height, width, encoding = message.height, message.width, message.encoding
-    size = f"{width}x{height} {encoding}"
+    refusal = commonest(judgement.refusals)
+    if refusal is not None:
+        expected, found = refusal
+        count = f"{found.count} of {judgement.own} images cannot be used"
+        finding = f"{count}: expected {expected}, got {found.got}"
+        few = judgement.refused <= MOST_REFUSED * judgement.own
+        return warned("image", finding, found.fix) if few else failed("image", finding, found.fix)
+    if size is None:
+        return skipped("image", "none was looked at yet", "check once more")
+    width, height = size
+    size_words = f"{width}x{height} {encoding}"
     wanted = f"{camera.width}x{camera.height}"
     if (width, height) == (camera.width, camera.height):
-        return passed("image", f"{size}, as in the robot file")
+        return passed("image", f"{size_words}, as in the robot file")
     ratio = (width / height) / (camera.width / camera.height)
     lost = 1 - min(ratio, 1 / ratio)
     if lost > SAME_ASPECT:
@@ -72,10 +79,12 @@ def check_image(camera: Camera, message: Any, note: str) -> Row:
             "stretch": f"it is distorted by {lost:.0%}",
         }[camera.fit]
         fix = f"set the camera to the shape of {wanted}: the model was trained on whole views of it"
-        return warned("image", f"{size} becomes {wanted} ({camera.fit}): {what}", fix)
+        return warned("image", f"{size_words} becomes {wanted} ({camera.fit}): {what}", fix)
     if width < camera.width:
-        return warned("image", f"{size} is enlarged to {wanted}", f"set the camera to at least {wanted}")
-    return passed("image", f"{size}, scaled to {wanted}")
+        return warned(
+            "image", f"{size_words} is enlarged to {wanted}", f"set the camera to at least {wanted}"
+        )
+    return passed("image", f"{size_words}, scaled to {wanted}")
 
 
 def check_together(images: Mapping[str, Samples], tolerance_s: float) -> Row:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection
-from typing import Any
 
 from sensor_msgs.msg import JointState
 
@@ -13,90 +12,82 @@ from dreamzero_ros.embodiment.description import NOT_COMPARED, with_description
 from dreamzero_ros.embodiment.reader import EmbodimentError
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import first
-from dreamzero_ros.observation.buffer import JOINT_STATES
+from dreamzero_ros.observation.joint_states import INSIDE_AGAIN, ROUNDING, JointStateReader, outside
+from dreamzero_ros.observation.judgement import commonest
 from dreamzero_ros.ros.check.graph import check_publisher, silent
 from dreamzero_ros.ros.check.listen import Listener
 from dreamzero_ros.ros.check.rows import Result, Row, failed, failed_with, passed, skipped, warned
 from dreamzero_ros.ros.check.samples import check_rate, check_stamps
 from dreamzero_ros.ros.qos import SENSOR
 
-ROUNDING = 0.01
-"""Share of its range by which a joint may be outside of it: sensors and end stops are no sharper."""
-
 
 def check_joint_states(listener: Listener, robot: Embodiment, seconds: float) -> list[Row]:
     """The rows of the joint states, as far as they make sense."""
-    samples, max_age_s = listener.joints, listener.buffer.max_age_s
+    parts, reader, max_age_s = listener.joints, listener.joint_states, listener.buffer.max_age_s
     fix = "remap joint_states to the topic of the robot's driver"
     topic = check_publisher(listener.node, "joint_states", JointState, SENSOR, fix)
     if topic.result is Result.FAIL:
         return [topic]
-    if not samples:
+    if not reader.judgement.received:
         return [topic, silent(seconds)]
-    rows = [
-        topic,
-        check_rate("rate", samples, robot.joint_tolerance_s, max_age_s),
-        check_stamps("stamps", samples, max_age_s),
-        check_names(robot.state_joints, listener.joint_names, samples.newest.name),
-    ]
+    rows = [topic]
+    for columns, samples in parts.items():
+        of = f" of {first([robot.state_joints[column] for column in columns])}" if len(parts) > 1 else ""
+        rows.append(check_rate(f"rate{of}", samples, robot.joint_tolerance_s, max_age_s))
+        rows.append(check_stamps(f"stamps{of}", samples, max_age_s))
+    rows.append(check_names(robot.state_joints, reader.named, len(parts)))
     if rows[-1].result is Result.FAIL:
         return rows
-    note = listener.notes.get(JOINT_STATES)
-    if note:
-        finding, _, fix = note.rpartition("; ")
-        return [*rows, failed("positions", finding, fix)]
-    return [*rows, check_positions(robot, samples.newest)]
+    return [*rows, check_positions(robot, reader)]
 
 
-def check_names(wanted: Collection[str], named: Collection[str], together: Collection[str]) -> Row:
+def check_names(wanted: Collection[str], named: Collection[str], parts: int) -> Row:
     """Whether every joint of the robot file is there.
 
     Args:
         wanted: Joints of the robot file.
         named: Joints that were heard of.
-        together: Joints of one message.
+        parts: Number of kinds of messages that name joints of the robot file.
     """
     missing = [joint for joint in wanted if joint not in named]
-    apart = [joint for joint in wanted if joint not in together]
-    if apart and not missing:
-        fix = "let one publisher name all of them, such as joint_state_publisher with source_list"
-        return failed("joints", f"spread over several messages; one lacks {first(apart)}", fix)
-    if not missing:
-        return passed("joints", f"all {len(wanted)} are named, beside {len(set(named) - set(wanted))} others")
     spare = sorted(set(named) - set(wanted))
+    if not missing:
+        merged = f", in {parts} kinds of messages, which are merged" if parts > 1 else ""
+        return passed("joints", f"all {len(wanted)} are named{merged}, beside {len(spare)} others")
     close = [(joint, difflib.get_close_matches(joint, spare, n=1)) for joint in missing]
     told = [f"{joint} (nearest: {near[0]})" if near else joint for joint, near in close]
     fix = "take the names of the driver: embodiment_parameters (such as arm=fr3), or the robot file"
     return failed("joints", f"{len(missing)} of {len(wanted)} are missing: {first(told)}", fix)
 
 
-def check_positions(robot: Embodiment, message: Any) -> Row:
-    """Whether every joint is inside its limits.
+def check_positions(robot: Embodiment, reader: JointStateReader) -> Row:
+    """Whether the joint states can be used, and every joint is inside its limits.
 
     Args:
         robot: The robot file.
-        message: A joint state that names every joint of it.
+        reader: Has read joint states that name every joint of it.
     """
-    positions = dict(zip(message.name, message.position, strict=True))
-    beyond, outside = 0.0, []
-    for joint in robot.state_joints:
-        limit, unit = robot.limits[joint], robot.joint_units[joint]
-        excess = max(limit.lower - positions[joint], positions[joint] - limit.upper)
-        if excess > 0:
-            beyond = max(beyond, excess / (limit.upper - limit.lower))
-            outside.append(
-                f"{joint} at {positions[joint]:.4g}, limits {limit.lower:g} to {limit.upper:g} {unit}"
-            )
-    if beyond > ROUNDING:
-        fix = "move the arm inside its limits; or compare units and limits in the robot file"
-        return failed("positions", first(outside), fix)
-    if outside:
-        return warned("positions", first(outside), "within rounding; compare the limits in the robot file")
+    what, judgement = "positions", reader.judgement
+    refusal, remark = commonest(judgement.refusals), commonest(judgement.remarks)
+    if refusal is not None:
+        expected, found = refusal
+        count = f"{found.count} of {judgement.own} messages cannot be used"
+        return failed(what, f"{count}: expected {expected}, got {found.got}", found.fix)
+    beyond = outside(robot, reader.newest)
+    words = first([joint.words for joint in beyond])
+    if beyond and beyond[0].share > ROUNDING:
+        return failed(what, words, INSIDE_AGAIN)
+    if remark is not None:
+        kind, found = remark
+        return warned(what, f"{found.count} of {judgement.own} messages: {kind}: {found.got}", found.fix)
+    if beyond:
+        return warned(what, words, "within rounding; compare the limits in the robot file")
+    positions = dict(zip(robot.state_joints, reader.newest.tolist(), strict=True))
     away, joint = max((abs(positions[joint] - goal), joint) for joint, goal in robot.start_pose.items())
     finding = (
         f"inside the limits; {joint} is furthest from the start pose, {away:.2g} {robot.joint_units[joint]}"
     )
-    return passed("positions", finding)
+    return passed(what, finding)
 
 
 def check_description(robot: Embodiment, urdf: str | None) -> tuple[Embodiment, Row]:

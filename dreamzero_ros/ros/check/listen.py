@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -21,6 +21,8 @@ from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.observation.buffer import ObservationBuffer
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.observation.intake import Notes
+from dreamzero_ros.observation.joint_states import JointStateReader
+from dreamzero_ros.observation.judgement import ObservationError
 from dreamzero_ros.ros.check.samples import Samples
 from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.interfaces import PolicyStatus
@@ -43,14 +45,16 @@ class Listener:
 
     def __init__(self, node: Node, robot: Embodiment, max_age_s: float) -> None:
         self.node = node
+        self._robot = robot
         self.buffer = ObservationBuffer(robot, max_age_s)
         self.notes: Notes = {}
         """By stream, what is wrong with its messages."""
         self.images = {camera.name: Samples() for camera in robot.cameras}
         """By camera."""
-        self.joints = Samples()
-        self.joint_names: set[str] = set()
-        """All that was named in joint states."""
+        self.joints: dict[tuple[int, ...], Samples] = {}
+        """Messages that name joints of the robot, by which of `Embodiment.state_joints` they name."""
+        self.joint_states = JointStateReader(robot)
+        """Judges all joint states."""
         self.commands: Counter[str] = Counter()
         """Trajectories heard, by controller."""
         self.status: PolicyStatus | None = None
@@ -67,18 +71,21 @@ class Listener:
             heard, name = partial(self._count, controller.name), topic(command_topic(controller.name))
             self._probe.create_subscription(JointTrajectory, name, heard, COMMAND)
         node.create_subscription(PolicyStatus, "~/status", self._take_status, REPORT)
-        self._joint_states = JointStateIntake(node, robot, self.buffer, self.notes)
+        self._joint_states = JointStateIntake(node, self.buffer, self.notes)
         self._cameras = CameraIntake(node, robot, self.buffer, self.notes, lambda: None)
+        self.cameras = self._cameras.intake
+        """Judges all images."""
         self._probe.start()
 
     @property
     def complete(self) -> bool:
         """Whether every stream has been heard."""
-        return bool(self.joints) and all(self.images.values())
+        return not self.joint_states.unnamed and all(self.images.values())
 
     def restart(self) -> None:
         """Forgets what was heard of the streams while they were found."""
-        for samples in (self.joints, *self.images.values()):
+        self.joints, self.joint_states = {}, JointStateReader(self._robot)
+        for samples in self.images.values():
             samples.heard = []
 
     def rest(self) -> None:
@@ -97,8 +104,12 @@ class Listener:
         samples.add(message, stamp_ns(message), self.now_ns())
 
     def _take_joints(self, message: JointState) -> None:
-        self._take(self.joints, message)
-        self.joint_names.update(message.name)
+        reader, stamp, topic = self.joint_states, stamp_ns(message), "joint_states"
+        columns = reader.columns(message, topic)
+        if columns:
+            self._take(self.joints.setdefault(columns, Samples()), message)
+        with suppress(ObservationError):  # counted by the reader
+            reader.read(message, stamp, topic)
 
     def _take_status(self, message: PolicyStatus) -> None:
         self.status = message

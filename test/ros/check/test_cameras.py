@@ -5,25 +5,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import cv2
-import numpy as np
 import pytest
-from sensor_msgs.msg import CompressedImage
 
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.observation.judgement import Judgement, ObservationError
 from dreamzero_ros.ros.check.cameras import check_image, check_together
 from dreamzero_ros.ros.check.rows import Result
 from dreamzero_ros.ros.check.samples import NS_PER_S, Samples
-from dreamzero_ros.ros.messages import image_message
 
 pytestmark = pytest.mark.ros
 
 CAMERA = load("droid_franka").cameras[0]
 PERIOD_NS = NS_PER_S // 15
-
-
-def picture(width: int, height: int) -> np.ndarray:
-    return np.zeros((height, width, 3), np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -37,21 +30,21 @@ def picture(width: int, height: int) -> np.ndarray:
         (160, 90, "crop", Result.WARN, "enlarged"),
     ],
 )
-@pytest.mark.parametrize("compressed", [False, True])
-def test_sizes(width: int, height: int, fit: str, result: Result, words: str, compressed: bool) -> None:
-    camera = replace(CAMERA, fit=fit, compressed=compressed)
-    message = image_message(picture(width, height), 1, "camera")
-    if compressed:
-        data = cv2.imencode(".jpg", picture(width, height))[1].tobytes()
-        message = CompressedImage(format="jpeg", data=data)
-    row = check_image(camera, message, "")
-    assert row.result is result and words in row.finding and f"{width}x{height}" in row.finding
+@pytest.mark.parametrize("encoding", ["rgb8", "jpeg"])
+def test_sizes(width: int, height: int, fit: str, result: Result, words: str, encoding: str) -> None:
+    row = check_image(replace(CAMERA, fit=fit), (width, height), encoding, Judgement(received=9))
+    assert row.result is result and words in row.finding and f"{width}x{height} {encoding}" in row.finding
     assert bool(row.fix) == (result is Result.WARN)
 
 
-def test_what_the_node_says_against_an_image_is_said() -> None:
-    row = check_image(CAMERA, None, "/a: expected encoding rgb8, got '16UC1'; set the encoding")
-    assert (row.result, row.fix) == (Result.FAIL, "set the encoding") and "16UC1" in row.finding
+@pytest.mark.parametrize(("refused", "result"), [(100, Result.FAIL), (11, Result.FAIL), (10, Result.WARN)])
+def test_images_that_cannot_be_used_are_counted(refused: int, result: Result) -> None:
+    judgement = Judgement(received=100)
+    for _ in range(refused):
+        judgement.refuse(ObservationError("/a", "encoding rgb8", "'16UC1'", "set the encoding"))
+    row = check_image(CAMERA, (320, 180), "16UC1", judgement)
+    assert (row.result, row.fix) == (result, "set the encoding")
+    assert row.finding == f"{refused} of 100 images cannot be used: expected encoding rgb8, got '16UC1'"
 
 
 def cameras(behind_s: float = 0.0, every: int = 1, phase_s: float = 0.0) -> dict[str, Samples]:

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
+from sensor_msgs.msg import JointState
 
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.observation.joint_states import JointStateReader
+from dreamzero_ros.observation.judgement import ObservationError
 from dreamzero_ros.ros.check.joints import check_description, check_names, check_positions
 from dreamzero_ros.ros.check.rows import Result
 from dreamzero_ros.ros.messages import joint_state_message
@@ -19,20 +24,29 @@ START = {**dict.fromkeys(ROBOT.state_joints, 0.0), **ROBOT.start_pose}
 
 def test_missing_joints_are_told_with_the_nearest_name() -> None:
     named = [joint.replace("panda", "fr3") for joint in ROBOT.state_joints]
-    row = check_names(ROBOT.state_joints, named, named)
+    row = check_names(ROBOT.state_joints, named, 0)
     assert row.result is Result.FAIL and "8 of 8 are missing" in row.finding and "arm=fr3" in row.fix
     assert "panda_joint1 (nearest: fr3_joint1)" in row.finding
 
 
 def test_further_joints_do_no_harm() -> None:
     named = [*ROBOT.state_joints, "lift"]
-    row = check_names(ROBOT.state_joints, named, named)
+    row = check_names(ROBOT.state_joints, named, 1)
     assert row.result is Result.PASS and "1 others" in row.finding
 
 
 def test_joints_that_come_in_parts_are_told() -> None:
-    row = check_names(ROBOT.state_joints, ROBOT.state_joints, ROBOT.state_joints[:-1])
-    assert row.result is Result.FAIL and "one lacks panda_finger_joint1" in row.finding
+    row = check_names(ROBOT.state_joints, ROBOT.state_joints, 2)
+    assert row.result is Result.PASS and "in 2 kinds of messages, which are merged" in row.finding
+
+
+def judged(*messages: JointState) -> JointStateReader:
+    """What the check has heard, a message every 10 ms."""
+    reader = JointStateReader(ROBOT)
+    for number, message in enumerate(messages):
+        with suppress(ObservationError):
+            reader.read(message, 10**18 + number * 10_000_000, "/joint_states")
+    return reader
 
 
 @pytest.mark.parametrize(
@@ -48,9 +62,29 @@ def test_joints_that_come_in_parts_are_told() -> None:
 def test_positions_outside_the_limits_are_told(joint: str, value: float, result: Result) -> None:
     positions = START | {joint: value}
     message = joint_state_message(list(positions), list(positions.values()), 1)
-    row = check_positions(ROBOT, message)
+    row = check_positions(ROBOT, judged(message))
     assert row.result is result
     assert result is Result.PASS or (joint in row.finding and row.fix)
+
+
+def test_joint_states_that_cannot_be_used_fail_however_few_they_are() -> None:
+    good, spoiled = (joint_state_message(list(START), list(START.values()), 1) for _ in range(2))
+    spoiled.position[1] = float("nan")
+    row = check_positions(ROBOT, judged(good, spoiled, good, good))
+    assert row.result is Result.FAIL and "driver" in row.fix
+    assert row.finding == "1 of 4 messages cannot be used: expected finite positions, got panda_joint2 at nan"
+
+
+def test_what_is_odd_about_usable_joint_states_is_a_warning() -> None:
+    there = START | {"panda_joint4": -0.035}
+    messages = [joint_state_message(list(there), list(there.values()), 1)]
+    messages += [joint_state_message(list(START), list(START.values()), 1)] * 3
+    row = check_positions(ROBOT, judged(messages[0]))
+    assert row.result is Result.FAIL, "it is there now"
+    reader = judged(messages[0])
+    reader.read(messages[1], 10**18 + 10**10, "/joint_states")
+    row = check_positions(ROBOT, reader)
+    assert row.result is Result.WARN and "1 of 2 messages: a joint is outside its limits" in row.finding
 
 
 def test_a_description_that_agrees_passes_and_one_that_is_tighter_holds() -> None:
