@@ -225,6 +225,7 @@ def _limits(top: Reader) -> dict[str, JointLimits]:
             upper=node.number("upper", above=lower),
             velocity=node.number("velocity", above=0),
             acceleration=node.number("acceleration", above=0),
+            jerk=node.number("jerk", above=0) if node.has("jerk") else None,
             velocity_taper=_velocity_taper(node) if node.has("velocity_taper") else None,
         )
     return limits

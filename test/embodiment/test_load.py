@@ -156,6 +156,37 @@ def test_the_fr3_slows_down_near_its_limits():
         assert (taper.gain * half) ** 0.5 - taper.offset > limit.velocity
 
 
+PANDA_VELOCITY = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
+PANDA_ACCELERATION = (15, 7.5, 10, 12.5, 15, 20, 20)
+PANDA_JERK = (7500, 3750, 5000, 6250, 7500, 10000, 10000)
+
+
+def test_the_panda_keeps_the_margins_of_libfranka():
+    """By rate_limiting.h of libfranka 0.9.2: less 1e-3 each, the velocity less three lost packets too."""
+    robot = load("droid_franka")
+    rows = zip(PANDA_VELOCITY, PANDA_ACCELERATION, PANDA_JERK, strict=True)
+    for number, (velocity, acceleration, jerk) in enumerate(rows, start=1):
+        limit = robot.limits[f"panda_joint{number}"]
+        assert limit.acceleration == pytest.approx(acceleration - 1e-3, abs=1e-9)
+        assert limit.jerk == pytest.approx(jerk - 1e-3, abs=1e-6)
+        most = velocity - 1e-3 - 3 * 1e-3 * limit.acceleration
+        assert most - 1e-4 < limit.velocity <= most
+    fer = load("droid_franka", {"arm": "fer"})
+    assert [fer.limits[f"fer_joint{n}"] for n in range(1, 8)] == [
+        robot.limits[f"panda_joint{n}"] for n in range(1, 8)
+    ]
+
+
+def test_the_fr3_keeps_the_margins_of_libfranka():
+    """By rate_limiting.h of libfranka: 10 rad/s^2, 5000 rad/s^3 and every velocity less 1e-3."""
+    robot = load("droid_franka", {"arm": "fr3"})
+    velocities = (2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26)
+    for number, velocity in enumerate(velocities, start=1):
+        limit = robot.limits[f"fr3_joint{number}"]
+        expected = (velocity - 1e-3, 10 - 1e-3, 5000 - 1e-3)
+        assert (limit.velocity, limit.acceleration, limit.jerk) == pytest.approx(expected)
+
+
 def at(*keys: str | int) -> Callable[[Document, Any], None]:
     def put(document: Document, value: Any) -> None:
         place: Any = document
@@ -233,6 +264,7 @@ MISTAKES = [
     (at("controllers", 0, "type"), "gripper_command", "controllers[0].joints", "exactly one joint"),
     (at("limits", "lift_joint"), REMOVED, "state[1].joints[1]", "add limits.lift_joint"),
     (at("limits", "lift_joint", "velocity"), 0, "limits.lift_joint.velocity", "above 0"),
+    (at("limits", "lift_joint", "jerk"), 0, "limits.lift_joint.jerk", "above 0"),
     (at("limits", "lift_joint", "upper"), 0.0, "limits.lift_joint.upper", "above 0"),
     (
         at("limits", "tail_joint"),
