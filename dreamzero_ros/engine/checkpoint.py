@@ -155,7 +155,8 @@ def open_checkpoint(folder: Path) -> Checkpoint:
         match = _ADAPTER.search(key)
         if match:
             weight = key[: match.start()] + ".weight"
-            adapters[weight] = replace(adapters.get(weight, Adapter()), **{match[1].lower(): tensor})
+            half: dict[str, Any] = {match[1].lower(): tensor}
+            adapters[weight] = replace(adapters.get(weight, Adapter()), **half)
         else:
             stored[key] = tensor
     if peft is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,50 @@ def test_each_mistake_names_file_key_and_fix(tmp_path: Path, put: Any, value: An
 
 def test_a_copy_without_a_mistake_loads(tmp_path: Path):
     load(write(tmp_path, yaml.safe_load(EXAMPLE.read_text())))
+
+
+@pytest.mark.parametrize("suffix", [".yml", ".YML", ".YAML"])
+def test_other_names_of_yaml_are_found(tmp_path: Path, suffix: str):
+    path = tmp_path / f"example{suffix}"
+    path.write_text(EXAMPLE.read_text())
+    assert load(path) == load("example", folder=tmp_path) == load(EXAMPLE)
+    assert embodiment_files(tmp_path) == [path]
+    with pytest.raises(EmbodimentError, match="did you mean 'example'"):
+        load("exampel", folder=tmp_path)
+
+
+def test_two_files_of_one_name_are_no_silent_choice(tmp_path: Path):
+    for suffix in (".yml", ".yaml"):
+        (tmp_path / f"example{suffix}").write_text(EXAMPLE.read_text())
+    with pytest.raises(EmbodimentError, match=r"example\.yaml and .*example\.yml; name one with its suffix"):
+        load("example", folder=tmp_path)
+
+
+def test_a_file_of_another_suffix_is_to_be_renamed(tmp_path: Path):
+    path = tmp_path / "example.txt"
+    path.write_text(EXAMPLE.read_text())
+    with pytest.raises(EmbodimentError, match=r"ends in \.yaml or \.yml, got .*example\.txt; rename it"):
+        load(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_of_yaml_are_read(tmp_path: Path, encoding: str):
+    path = tmp_path / "example.yaml"
+    path.write_text(f"# Größe\n{EXAMPLE.read_text()}", encoding=encoding)
+    assert load(path) == load(EXAMPLE)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_other_encodings_are_named_with_a_fix_that_works(tmp_path: Path, encoding: str):
+    path = tmp_path / "example.yaml"
+    path.write_text(f"# One\n# Größe\n{EXAMPLE.read_text()}", encoding=encoding)
+    with pytest.raises(
+        EmbodimentError, match="expected text in UTF-8, got another encoding in line 2"
+    ) as caught:
+        load(path)
+    fix = str(caught.value).rpartition(": ")[2]
+    subprocess.run(fix, shell=True, check=True, cwd=tmp_path)
+    assert load(path) == load(EXAMPLE)
 
 
 def test_a_key_that_comes_twice_is_no_silent_choice(tmp_path: Path):
