@@ -60,7 +60,7 @@ def test_a_volatile_publisher_is_heard_without_a_warning(
     graph.spend(0.2)
     assert heard == ["<robot/>", '<robot name="new"/>']
     assert [info.node_name for info in description.publishers()] == ["driver"] * 2
-    assert "[listener]: New publisher" not in capfd.readouterr().err
+    assert "listener]: New publisher" not in capfd.readouterr().err
 
 
 def test_the_simulation_describes_its_robot(graph: Graph) -> None:
