@@ -30,4 +30,5 @@ def described(bag: Bag, embodiment: Embodiment) -> tuple[Embodiment, str, tuple[
         found = with_description(embodiment, urdf)
     except ValueError as error:
         return embodiment, "", (f"{SOURCE} is not used: {error}",)
-    return found.robot, urdf, (*found.differences, *found.not_compared)
+    not_compared = (f"{sentence}; not compared" for sentence in found.not_compared)
+    return found.robot, urdf, (*found.differences, *not_compared)
