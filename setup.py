@@ -26,7 +26,7 @@ setup(
         (f"share/{NAME}", ["package.xml"]),
         shared("launch", "*.launch.py"),
         shared("config", "*.*"),
-        shared("config/embodiments", "*.yaml"),
+        shared("config/embodiments", "*.y*ml"),
         shared("config/rviz", "*.rviz"),
     ],
     install_requires=["setuptools"],

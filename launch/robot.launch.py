@@ -43,7 +43,7 @@ ARGUMENTS = {
     ),
 }
 OVERRIDES = {
-    "embodiment": "Robot: name of a shipped robot file, or path of a .yaml file.",
+    "embodiment": "Robot: name of a shipped robot file, or path of a .yaml or .yml file.",
     "embodiment_parameters": "Parameters of the robot file as [key=value], for example [arm=fr3].",
     "policy": "dreamzero: the model; hold: asks the arm to stay, for first contact; wave: moves it gently; "
     "replay: of a recording.",

@@ -1,69 +1,41 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint limits out of a robot description (URDF), and what they change about a robot file.
-
-The text is that of ``robot_description``: expanded, no xacro. Units of a URDF are rad for revolute and
-continuous joints, m for prismatic ones.
-"""
+"""What a robot description changes about a robot file: for each bound of each joint the tighter one holds."""
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import xml.etree.ElementTree as ElementTree
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from dreamzero_ros.embodiment.reader import EmbodimentError, nearest
 from dreamzero_ros.embodiment.schema import Embodiment, JointLimits, RobotUnit
+from dreamzero_ros.embodiment.urdf import SOURCE, TIGHTER, DescribedJoint, described_joints
 
-SOURCE = "robot_description"
-"""What errors call the text."""
 ROUNDING = 1e-3
 """Bounds that lie closer are one number, rounded twice: no difference worth a word [unit of the bound]."""
-NOT_COMPARED = "not compared"
-"""How a sentence ends that tells of no difference, only that two units cannot be compared."""
 
-_UNITS: Mapping[str, RobotUnit] = {"revolute": "rad", "continuous": "rad", "prismatic": "m"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DescribedJoint:
-    """What a robot description says of one joint that moves along one axis; None where it says nothing."""
-
-    unit: RobotUnit
-    """rad for a revolute or continuous joint, m for a prismatic one."""
-    lower: float | None = None
-    """Lowest position [unit]; None for a continuous joint."""
-    upper: float | None = None
-    """Highest position [unit]; None for a continuous joint."""
-    velocity: float | None = None
-    """Highest speed [unit/s]."""
-    acceleration: float | None = None
-    """Highest acceleration [unit/s^2]."""
+_PER_TIME = {"velocity": "/s", "acceleration": "/s^2", "jerk": "/s^3"}
+"""What the unit of a bound has behind that of the position."""
 
 
-def described_joints(urdf: str) -> dict[str, DescribedJoint]:
-    """The joints of a robot description that move along one axis, by name.
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A robot file beside a robot description."""
 
-    A velocity or acceleration of 0 is what exporters write where they know none; it counts as not given.
-
-    Raises:
-        EmbodimentError: The text is no URDF, or a limit in it is no number or out of order.
-    """
-    try:
-        robot = ElementTree.fromstring(urdf)
-    except ElementTree.ParseError as error:
-        raise EmbodimentError(SOURCE, "document", "URDF, an XML text", error) from error
-    if robot.tag != "robot":
-        raise EmbodimentError(SOURCE, "document", "<robot> as the outermost element", f"<{robot.tag}>")
-    return {
-        joint.get("name", ""): _described(joint)
-        for joint in robot.findall("joint")
-        if joint.get("type") in _UNITS
-    }
+    robot: Embodiment
+    """The robot of the file with the tighter of both limits for each bound of each joint."""
+    differences: tuple[str, ...]
+    """One sentence for each difference."""
+    not_compared: tuple[str, ...]
+    """One sentence for each joint whose limits cannot be compared, for its units differ in kind."""
+    compared: Mapping[str, int]
+    """How many joints have a bound in both, by bound: lower, upper, velocity, acceleration, jerk."""
 
 
-def with_description(embodiment: Embodiment, urdf: str) -> tuple[Embodiment, list[str]]:
-    """The same robot with the tighter of both limits for each bound of each joint.
+def with_description(embodiment: Embodiment, urdf: str) -> Comparison:
+    """Compares a robot file with a robot description.
 
     Joints whose robot unit is a ratio keep the limits of the file, for a description knows rad and m only. A
     start pose that lies outside by rounding alone moves onto the bound.
@@ -72,9 +44,6 @@ def with_description(embodiment: Embodiment, urdf: str) -> tuple[Embodiment, lis
         embodiment: The robot as its file says.
         urdf: Content of ``robot_description``.
 
-    Returns:
-        The robot, and one sentence for each difference between file and description.
-
     Raises:
         EmbodimentError: The text is no URDF; file and description give a joint different units, or ranges
             that do not overlap; or the start pose lies outside the limits of the description.
@@ -82,94 +51,69 @@ def with_description(embodiment: Embodiment, urdf: str) -> tuple[Embodiment, lis
     described = described_joints(urdf)
     limits, start_pose = dict(embodiment.limits), dict(embodiment.start_pose)
     differences: list[str] = []
+    not_compared: list[str] = []
+    compared: Counter[str] = Counter()
     for joint, unit in embodiment.joint_units.items():
         if joint not in described:
             differences.append(
                 f"{joint}: {SOURCE} has no joint of this name that moves; {nearest(joint, described)}"
             )
             continue
-        if unit == "ratio":
+        theirs = described[joint]
+        if theirs.follows and joint in embodiment.command_joints:
             differences.append(
-                f"{joint}: a ratio in the robot file, in {described[joint].unit} in {SOURCE}; {NOT_COMPARED}"
+                f"{joint}: commanded by the robot file, but in {SOURCE} it follows {theirs.follows} (mimic); "
+                f"command that joint"
             )
+        if unit == "ratio":
+            not_compared.append(f"{joint}: a ratio in the robot file, in {theirs.unit} in {SOURCE}")
             continue
-        limits[joint], found = _tighter(joint, unit, limits[joint], described[joint])
-        differences += found
+        differences += _differences(joint, unit, limits[joint], theirs)
+        compared.update(key for key in theirs.bounds if getattr(limits[joint], key) is not None)
+        limits[joint] = _tighter(joint, unit, limits[joint], theirs)
         if joint in start_pose:
             start_pose[joint] = _within(joint, start_pose[joint], limits[joint])
-    return dataclasses.replace(embodiment, limits=limits, start_pose=start_pose), differences
-
-
-def _described(joint: ElementTree.Element) -> DescribedJoint:
-    name, kind = joint.get("name", ""), joint.get("type", "")
-    limit = joint.find("limit")
-    if limit is None:
-        return DescribedJoint(unit=_UNITS[kind])
-    lower = upper = None
-    if kind != "continuous":
-        # URDF: a bound that is left out is 0; both left out, like both equal, say nothing
-        lower, upper = _number(name, limit, "lower") or 0.0, _number(name, limit, "upper") or 0.0
-        if lower > upper:
-            raise EmbodimentError(
-                SOURCE, f"joint {name}: limit", "lower not above upper", f"{lower:g} and {upper:g}"
-            )
-        if lower == upper:
-            lower = upper = None
-    return DescribedJoint(
-        unit=_UNITS[kind],
-        lower=lower,
-        upper=upper,
-        velocity=_number(name, limit, "velocity") or None,
-        acceleration=_number(name, limit, "acceleration") or None,
+    return Comparison(
+        robot=dataclasses.replace(embodiment, limits=limits, start_pose=start_pose),
+        differences=tuple(differences),
+        not_compared=tuple(not_compared),
+        compared={key: compared[key] for key in TIGHTER},
     )
 
 
-def _number(joint: str, limit: ElementTree.Element, key: str) -> float | None:
-    text = limit.get(key)
-    if text is None:
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    expected = "a number" if key in ("lower", "upper") else "a number from 0"
-    if math.isnan(value) or (key not in ("lower", "upper") and value < 0):
-        hint = "expand xacro first" if "${" in text else ""
-        raise EmbodimentError(SOURCE, f"joint {joint}: limit {key}", expected, repr(text), hint)
-    return value
+def _differences(joint: str, unit: RobotUnit, file: JointLimits, described: DescribedJoint) -> list[str]:
+    differences = []
+    for key, bound in described.bounds.items():
+        ours = getattr(file, key)
+        slower = key in _PER_TIME and ours is not None and ours < bound.value
+        if ours is not None and not slower and abs(bound.value - ours) > ROUNDING:
+            source = f"{SOURCE} ({bound.source})" if bound.source else SOURCE
+            differences.append(
+                f"{joint}: {key} is {ours:g} {unit}{_PER_TIME.get(key, '')} in the robot file, "
+                f"{bound.value:g} in {source}; {TIGHTER[key](ours, bound.value):g} is used"
+            )
+    return differences
 
 
-def _tighter(
-    joint: str, unit: RobotUnit, file: JointLimits, described: DescribedJoint
-) -> tuple[JointLimits, list[str]]:
+def _tighter(joint: str, unit: RobotUnit, file: JointLimits, described: DescribedJoint) -> JointLimits:
     if described.unit != unit:
         raise EmbodimentError(
             SOURCE, f"joint {joint}", f"a joint that moves in {unit}, as in the robot file", described.unit
         )
-    tighter, differences = file, []
-    for bound, tightest, suffix in _BOUNDS:
-        theirs, ours = getattr(described, bound), getattr(file, bound)
-        if theirs is None:
-            continue
-        used = tightest(ours, theirs)
-        tighter = dataclasses.replace(tighter, **{bound: used})
-        if abs(theirs - ours) > ROUNDING:
-            differences.append(
-                f"{joint}: {bound} is {ours:g} {unit}{suffix} in the robot file, {theirs:g} in {SOURCE}; "
-                f"{used:g} is used"
-            )
+    values: dict[str, Any] = {key: bound.value for key, bound in described.bounds.items()}
+    for key, theirs in values.items():
+        ours = getattr(file, key)
+        values[key] = theirs if ours is None else TIGHTER[key](ours, theirs)
+    tighter = dataclasses.replace(file, **values)
     if tighter.lower >= tighter.upper:
         raise EmbodimentError(
             SOURCE,
             f"joint {joint}",
             f"a range that overlaps the robot file's {file.lower:g} to {file.upper:g} {unit}",
-            f"{described.lower:g} to {described.upper:g} {unit}",
+            " to ".join(f"{described.bounds[key].value:g}" for key in ("lower", "upper") if key in values)
+            + f" {unit}",
         )
-    return tighter, differences
-
-
-_BOUNDS = (("lower", max, ""), ("upper", min, ""), ("velocity", min, "/s"), ("acceleration", min, "/s^2"))
-"""Bound, which of two is the tighter, what its unit has behind that of the position."""
+    return tighter
 
 
 def _within(joint: str, position: float, limit: JointLimits) -> float:

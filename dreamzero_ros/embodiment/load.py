@@ -41,6 +41,8 @@ ROBOT_UNITS = get_args(RobotUnit)
 JOINT_UNITS = (*ROBOT_UNITS, "deg", "mm")
 VELOCITY_UNITS = ("m/s", "rad/s")
 FROM_CHECKPOINT = "checkpoint"
+SUFFIXES = (".yaml", ".yml")
+"""What the names of robot files end in, in small letters or capitals."""
 IMAGES_PER_CALL = (1, *range(4, 13))
 """How many images of a camera the model's video encoder can take in one call."""
 
@@ -54,7 +56,7 @@ def load(
     """Reads a robot file.
 
     Args:
-        source: Path of a ``.yaml`` file, or the name of one in `folder`.
+        source: Path of a ``.yaml`` or ``.yml`` file, or the name of one in `folder`.
         parameters: Values for the file's parameters; the others keep their default.
         folder: Where names are looked up; None looks where this package keeps its robot files.
 
@@ -62,20 +64,33 @@ def load(
         EmbodimentError: The file cannot be used; the text names file, key, expected and got.
     """
     path = Path(source)
-    if path.suffix != ".yaml":
-        files = {file.stem: file for file in embodiment_files(folder)}
-        if str(source) not in files:
-            raise EmbodimentError(
-                str(source), "name", "a robot file", repr(str(source)), nearest(str(source), files)
-            )
-        path = files[str(source)]
+    if path.suffix.lower() not in SUFFIXES:
+        path = _file_of(str(source), folder)
     document = apply_parameters(str(path), read_yaml(path), parameters or {})
     return _embodiment(Reader(str(path), "", document, _keys(Embodiment)), path)
 
 
 def embodiment_files(folder: Path | None = None) -> list[Path]:
     """The robot files in a folder, by name; None means those that come with this package."""
-    return sorted((folder or _shipped_folder()).glob("*.yaml"))
+    return sorted(file for file in (folder or _shipped_folder()).iterdir() if file.suffix.lower() in SUFFIXES)
+
+
+def _file_of(name: str, folder: Path | None) -> Path:
+    """The robot file of a name."""
+    files = embodiment_files(folder)
+    found = [file for file in files if file.stem == name]
+    if not found:
+        if Path(name).is_file():
+            raise EmbodimentError(
+                name, "name", f"a file that ends in {' or '.join(SUFFIXES)}", name, "rename it"
+            )
+        raise EmbodimentError(
+            name, "name", "a robot file", repr(name), nearest(name, [file.stem for file in files])
+        )
+    if len(found) > 1:
+        both = " and ".join(map(str, found))
+        raise EmbodimentError(name, "name", "one robot file of this name", both, "name one with its suffix")
+    return found[0]
 
 
 def _shipped_folder() -> Path:
@@ -225,6 +240,7 @@ def _limits(top: Reader) -> dict[str, JointLimits]:
             upper=node.number("upper", above=lower),
             velocity=node.number("velocity", above=0),
             acceleration=node.number("acceleration", above=0),
+            jerk=node.number("jerk", above=0) if node.has("jerk") else None,
             velocity_taper=_velocity_taper(node) if node.has("velocity_taper") else None,
         )
     return limits

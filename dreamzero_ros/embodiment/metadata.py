@@ -80,10 +80,10 @@ def _data_range(
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_bytes())
     except OSError as error:
         raise EmbodimentError(str(path), "file", "a readable file", error.strerror) from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no JSON, or no text
         raise EmbodimentError(str(path), "document", "JSON", error) from error
 
 

@@ -152,12 +152,21 @@ def read_yaml(path: Path) -> dict[str, object]:
     """The mapping in a YAML file.
 
     Raises:
-        EmbodimentError: No such file, not YAML, a key twice in one mapping, or not a mapping.
+        EmbodimentError: No such file; text in another encoding than UTF-8, or UTF-16 with a byte-order mark;
+            no YAML, a key twice in one mapping, or not a mapping.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+        document = yaml.load(path.read_bytes(), _OnceLoader)
     except OSError as error:
         raise EmbodimentError(str(path), "file", "a readable file", error.strerror) from error
+    except yaml.reader.ReaderError as error:
+        content = path.read_bytes()
+        line = content[: error.position].count(b"\n") + 1
+        encoding = "UTF-16LE" if b"\0" in content else "LATIN1"
+        fix = f"if it is {encoding}: iconv -f {encoding} -t UTF-8 {path} > utf8 && mv utf8 {path}"
+        raise EmbodimentError(
+            str(path), "document", "text in UTF-8", f"another encoding in line {line} ({error.reason})", fix
+        ) from error
     except yaml.YAMLError as error:
         raise EmbodimentError(str(path), "document", "YAML with each key once", error) from error
     return Reader(str(path), "", document).values

@@ -167,6 +167,9 @@ class JointLimits:
     """Highest speed in either direction [rad/s or m/s]."""
     acceleration: float
     """Highest acceleration in either direction [rad/s^2 or m/s^2]."""
+    jerk: float | None = None
+    """Highest jerk in either direction [rad/s^3 or m/s^3]; None where it is not known. The planner of motions
+    does not keep it."""
     velocity_taper: VelocityTaper | None = None
     """How `velocity` shrinks near the ends; None where it does not."""
 

@@ -9,6 +9,9 @@
 A low-rank adapter stands beside the weight W that it changes, as two tensors A and B below the same name. Its
 training wraps the transformer, which puts `base_model.model.` into every name and, in newer versions of its
 library, `.base_layer` before the names of the changed weights; both are taken out here.
+
+That library, `peft`, saves adapters in a layout of its own, which is read too: adapter_model.safetensors with
+names that begin with `base_model.model.`, and adapter_config.json.
 """
 
 from __future__ import annotations
@@ -27,17 +30,24 @@ from huggingface_hub.errors import HFValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from dreamzero_ros.engine.key_map import TRANSFORMER
+from dreamzero_ros.engine.peft_config import PeftConfig, read_peft_config
+
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 METADATA = "experiment_cfg/metadata.json"
 RUN_CONFIG = "experiment_cfg/conf.yaml"
 
-WANTED = (CONFIG, WEIGHTS, INDEX, "model-*-of-*.safetensors", METADATA, RUN_CONFIG)
+PEFT_CONFIG = "adapter_config.json"
+PEFT_WEIGHTS = "adapter_model.safetensors"
+
+WANTED = (CONFIG, WEIGHTS, INDEX, "model-*-of-*.safetensors", METADATA, RUN_CONFIG, PEFT_CONFIG, PEFT_WEIGHTS)
 """What is fetched of a hub repository, which may hold much more."""
 
-_WRAPPER = re.compile(r"(?<=^action_head\.model\.)base_model\.model\.|\.base_layer(?=\.)")
-_ADAPTER = re.compile(r"\.lora_([AB])\.default\.weight$")
+_WRAPPER = "base_model.model."
+_WRAPPED = re.compile(rf"(?<=^{re.escape(TRANSFORMER)}){re.escape(_WRAPPER)}|\.base_layer(?=\.)")
+_ADAPTER = re.compile(r"\.lora_([AB])(?:\.default)?\.weight$")
 
 
 class CheckpointError(Exception):
@@ -68,6 +78,8 @@ class Adapter:
     """A (r, in)."""
     b: Stored | None = None
     """B (out, r)."""
+    scale: float | None = None
+    """None: alpha / r, with the alpha of config.json."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ class Checkpoint:
 
     folder: Path
     config: Mapping[str, Any]
+    """Content of config.json; empty where adapters in the layout of `peft` have none."""
     tensors: Mapping[str, Stored]
     """By name in the reference release, adapters apart."""
     adapters: Mapping[str, Adapter] = field(default_factory=dict)
@@ -84,6 +97,21 @@ class Checkpoint:
     """Content of metadata.json, None where there is none."""
     run_config: Mapping[str, Any] | None = None
     """Content of conf.yaml, None where there is none."""
+    peft: PeftConfig | None = None
+    """Content of adapter_config.json, None in the layout of the reference release."""
+
+    @property
+    def trained_on(self) -> tuple[str, str | None]:
+        """The file that says on what adapters were trained, and the path or hub id in it, empty for nothing.
+
+        The path is that of the machine of the training. None where no file says anything about it.
+        """
+        if self.peft is not None and self.peft.base:
+            return f"{PEFT_CONFIG}: base_model_name_or_path", self.peft.base
+        told = None
+        if self.run_config is not None and "pretrained_model_path" in self.run_config:
+            told = str(self.run_config["pretrained_model_path"] or "")
+        return f"{RUN_CONFIG}: pretrained_model_path", told
 
 
 def find_folder(source: str | Path, fetch: bool = True) -> Path:
@@ -120,22 +148,73 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     """
     stored = {}
     adapters: dict[str, Adapter] = {}
-    for tensor in _stored(folder):
-        key = _WRAPPER.sub("", tensor.key)
+    is_peft = any((folder / name).exists() for name in (PEFT_CONFIG, PEFT_WEIGHTS))
+    peft = _read_peft_config(folder) if is_peft else None
+    for tensor in _stored(folder) if peft is None else _file_content(folder / PEFT_WEIGHTS):
+        key = _WRAPPED.sub("", tensor.key if peft is None else _unwrapped(tensor))
         match = _ADAPTER.search(key)
         if match:
             weight = key[: match.start()] + ".weight"
-            adapters[weight] = replace(adapters.get(weight, Adapter()), **{match[1].lower(): tensor})
+            half: dict[str, Any] = {match[1].lower(): tensor}
+            adapters[weight] = replace(adapters.get(weight, Adapter()), **half)
         else:
             stored[key] = tensor
+    if peft is not None:
+        adapters = {weight: _scaled(adapter, weight, peft) for weight, adapter in adapters.items()}
     return Checkpoint(
         folder=folder,
-        config=_read_mapping(folder / CONFIG),
+        config={} if peft is not None and not (folder / CONFIG).exists() else _read_mapping(folder / CONFIG),
         tensors=stored,
         adapters=adapters,
         metadata=_read_mapping(folder / METADATA) if (folder / METADATA).exists() else None,
         run_config=_read_mapping(folder / RUN_CONFIG) if (folder / RUN_CONFIG).exists() else None,
+        peft=peft,
     )
+
+
+def module_of(weight: str) -> str:
+    """Return the name by which a training that wraps the transformer knows the module of a weight."""
+    return weight.removeprefix(TRANSFORMER).rpartition(".")[0]
+
+
+def _read_peft_config(folder: Path) -> PeftConfig:
+    whole = [name for name in (WEIGHTS, INDEX) if (folder / name).exists()]
+    if whole:
+        raise CheckpointError(
+            f"{folder}: expected either a checkpoint or adapters, got {whole[0]} beside {PEFT_CONFIG}; move "
+            f"one of them into a folder of its own"
+        )
+    for one, other in ((PEFT_WEIGHTS, PEFT_CONFIG), (PEFT_CONFIG, PEFT_WEIGHTS)):
+        if not (folder / one).exists():
+            raise CheckpointError(
+                f"{folder}: expected {one} beside {other}, got none; fetch it, or save the adapters again "
+                f"with safe_serialization=True, for weight files of other kinds may hold code"
+            )
+    try:
+        return read_peft_config(_read_mapping(folder / PEFT_CONFIG))
+    except ValueError as error:
+        raise CheckpointError(f"{folder / PEFT_CONFIG}: {error}") from error
+
+
+def _unwrapped(tensor: Stored) -> str:
+    """Name of a tensor of `peft` in the reference release; the model that was wrapped is the transformer."""
+    name = tensor.key.removeprefix(_WRAPPER)
+    if name == tensor.key:
+        raise CheckpointError(
+            f"{tensor.file}: expected names that begin with {_WRAPPER!r}, got {tensor.key}; save the "
+            f"adapters again with save_pretrained of peft"
+        )
+    return name if name.startswith(TRANSFORMER) else TRANSFORMER + name
+
+
+def _scaled(adapter: Adapter, weight: str, peft: PeftConfig) -> Adapter:
+    module = module_of(weight)
+    if adapter.a is not None and adapter.a.shape[0] != peft.rank_of(module):
+        raise CheckpointError(
+            f"{adapter.a.file}: {adapter.a.key}: expected rank {peft.rank_of(module):g} as in {PEFT_CONFIG}, "
+            f"got {adapter.a.shape[0]}; fetch both files again"
+        )
+    return replace(adapter, scale=peft.scale(module))
 
 
 def _read_mapping(path: Path) -> dict[str, Any]:
@@ -162,7 +241,12 @@ def _stored(folder: Path) -> Iterator[Stored]:
             )
         yield from _file_content(folder / WEIGHTS)
         return
-    listed = _read_mapping(folder / INDEX).get("weight_map", {})
+    listed = _read_mapping(folder / INDEX).get("weight_map")
+    if not listed or not isinstance(listed, dict) or not all(map(_is_file_name, listed.values())):
+        raise CheckpointError(
+            f"{folder / INDEX}: weight_map: expected the file in this folder of each tensor, got "
+            f"{str(listed)[:60]}; fetch the file again"
+        )
     shards = sorted(set(listed.values()))
     absent = [shard for shard in shards if not (folder / shard).exists()]
     if absent:
@@ -180,6 +264,10 @@ def _stored(folder: Path) -> Iterator[Stored]:
                 f"; fetch both files again"
             )
         yield from held.values()
+
+
+def _is_file_name(value: Any) -> bool:
+    return isinstance(value, str) and value != "" and value == Path(value).name
 
 
 def _file_content(path: Path) -> list[Stored]:

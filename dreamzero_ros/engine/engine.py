@@ -38,6 +38,8 @@ class Engine:
     """Content of metadata.json: statistics and modalities by embodiment tag; None where there is none."""
     run_config: Mapping[str, Any] | None = None
     """Content of conf.yaml, the run that made the checkpoint; None where there is none."""
+    doubts: tuple[str, ...] = ()
+    """What is uncertain about the weights, one sentence each."""
     linear_format: LinearFormat = "native"
     """How the large linear layers of the transformer are stored and multiplied."""
     offload_text: bool = False
@@ -76,8 +78,10 @@ class Engine:
         """
         if self.metadata is None:
             raise CheckpointError(
-                f"{self.source}: {METADATA} is missing, so there are no statistics for {tag!r}; fetch the "
-                f"file with the checkpoint, or name a statistics file in the embodiment"
+                f"{self.source}: {METADATA} is missing, so there are no statistics for {tag!r}: a base for "
+                f"post-training, such as GEAR-Dreams/DreamZero-AgiBot, has none and cannot drive a robot "
+                f"before it was trained on its data; use a checkpoint that was trained for {tag!r}, fetch "
+                f"the file with it, or name a statistics file in the robot file"
             )
         if tag not in self.metadata:
             known = ", ".join(map(repr, self.metadata))

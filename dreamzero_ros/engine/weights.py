@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from dreamzero_ros.engine.checkpoint import (
     CONFIG,
     INDEX,
     METADATA,
+    PEFT_CONFIG,
     RUN_CONFIG,
     WEIGHTS,
     Adapter,
@@ -31,11 +33,13 @@ from dreamzero_ros.engine.checkpoint import (
     Stored,
     find_folder,
     first,
+    module_of,
     open_checkpoint,
 )
 from dreamzero_ros.engine.config import LinearFormat, ModelConfig, variant
 from dreamzero_ros.engine.encoders import BYTES, load_tokenizer
 from dreamzero_ros.engine.engine import Engine
+from dreamzero_ros.engine.key_map import TRANSFORMER
 from dreamzero_ros.engine.release_config import (
     read_lora_alpha,
     read_model_config,
@@ -49,7 +53,7 @@ SHARD_BYTES = 5_000_000_000
 
 @dataclass(frozen=True)
 class _Source:
-    """Where one tensor comes from: a file, and adapters with the alpha of each."""
+    """Where one tensor comes from: a file, and adapters with the scale of each."""
 
     stored: Stored
     adapters: list[tuple[Adapter, float]] = field(default_factory=list)
@@ -66,14 +70,15 @@ def load_engine(
 ) -> Engine:
     """Load a checkpoint of the reference release.
 
-    Adapters are merged in float32, W + (alpha / r) B A, before the weights get their type and format.
+    Adapters are merged in float32, W + scale * B A, before the weights get their type and format; scale is
+    alpha / r in the layout of the reference release, and what `peft` makes of its own file in its layout.
 
     Args:
         source: Checkpoint folder, or hub id `owner/name`.
         device: Where the weights go.
         dtype: Their type.
         base: For a checkpoint that holds adapters only: the one on which they were trained, as `source`.
-        lora_alpha: Alpha of the adapters; None takes it from config.json.
+        lora_alpha: Alpha of adapters in the layout of the reference release; None takes it from config.json.
         linear_format: How the large linear layers of the transformer are stored and multiplied.
         offload_text: Whether the text encoder rests in main memory.
 
@@ -200,14 +205,20 @@ def _planned(
     """Return the engine of a checkpoint without weights, and where each of them comes from."""
     top = open_checkpoint(folder)
     layers = [top] if base is None else [open_checkpoint(find_folder(base)), top]
-    config = read_model_config(folder / CONFIG, top.config)
-    tokenizer = load_tokenizer(config.text.tokenizer, folder)
+    if top.adapters and base is not None:
+        _require_base(top, str(Path(base).absolute()))
+    described = next((layer for layer in reversed(layers) if layer.config), None)
+    if described is None:
+        raise CheckpointError(f"{folder}: it holds adapters only; {_base_wanted(top)}")
+    config = read_model_config(described.folder / CONFIG, described.config)
+    tokenizer = load_tokenizer(config.text.tokenizer, described.folder)
     engine = replace(
         empty_engine(config, tokenizer, device, dtype, linear_format, offload_text),
         source=source,
-        sampler=read_sampler_config(folder / CONFIG, top.config),
+        sampler=read_sampler_config(described.folder / CONFIG, described.config),
         metadata=top.metadata,
         run_config=top.run_config,
+        doubts=_base_doubts(top, base),
     )
     return engine, _sources(engine, layers, lora_alpha)
 
@@ -220,17 +231,17 @@ def _sources(engine: Engine, layers: Sequence[Checkpoint], lora_alpha: float | N
     """
     expected = {place.key: place.shape for table in places(engine) for place in table.values()}
     sources: dict[str, _Source] = {}
-    unfit = []
+    unfit: list[str] = []
+    untrained: list[str] = []
     for layer in layers:
         sources |= {key: _Source(stored) for key, stored in layer.tensors.items()}
         for weight, adapter in layer.adapters.items():
-            if weight in sources and _fits(adapter, expected.get(weight, ())):
-                alpha = lora_alpha
-                if alpha is None:
-                    alpha = read_lora_alpha(layer.folder / CONFIG, layer.config)
-                sources[weight].adapters.append((adapter, alpha))
+            rank = _rank(adapter, expected.get(weight, ()))
+            if weight in sources and rank:
+                sources[weight].adapters.append((adapter, _scale(layer, adapter, rank, lora_alpha)))
             else:
                 unfit.append(weight)
+        untrained += _untrained(layer, expected)
 
     missing = sorted(expected.keys() - sources.keys())
     foreign = sorted(sources.keys() - expected.keys())
@@ -244,23 +255,88 @@ def _sources(engine: Engine, layers: Sequence[Checkpoint], lora_alpha: float | N
         "tensors are foreign": foreign,
         "tensors have another shape": reshaped,
         "adapters fit no weight": sorted(unfit),
+        f"tensors that {PEFT_CONFIG} tells of are not there": sorted(untrained),
     }
     if any(faults.values()):
         listed = "; ".join(f"{len(names)} {what}: {first(names)}" for what, names in faults.items() if names)
         top = layers[-1]
         if missing and top.adapters and len(layers) == 1:
-            fix = "it holds adapters only: pass base, the checkpoint on which they were trained"
+            fix = f"it holds adapters only: {_base_wanted(top)}"
         else:
             fix = f"use a complete checkpoint of {engine.config.name}, or fetch the files again"
         raise CheckpointError(f"{top.folder}: {listed}; {fix}")
     return sources
 
 
-def _fits(adapter: Adapter, weight: tuple[int, ...]) -> bool:
+def _rank(adapter: Adapter, weight: tuple[int, ...]) -> int:
+    """Return the rank of an adapter that fits a weight of that shape, 0 for one that does not."""
     if adapter.a is None or adapter.b is None or len(weight) != 2:
-        return False
+        return 0
     rank = adapter.a.shape[0]
-    return adapter.a.shape == (rank, weight[1]) and adapter.b.shape == (weight[0], rank)
+    return rank if adapter.a.shape == (rank, weight[1]) and adapter.b.shape == (weight[0], rank) else 0
+
+
+def _scale(layer: Checkpoint, adapter: Adapter, rank: int, lora_alpha: float | None) -> float:
+    if adapter.scale is None:
+        alpha = read_lora_alpha(layer.folder / CONFIG, layer.config) if lora_alpha is None else lora_alpha
+        return alpha / rank
+    if lora_alpha is not None:
+        raise CheckpointError(
+            f"{layer.folder}: lora_alpha: expected none, for {PEFT_CONFIG} has it, got {lora_alpha:g}; leave "
+            f"it out"
+        )
+    return adapter.scale
+
+
+def _untrained(layer: Checkpoint, expected: Iterable[str]) -> list[str]:
+    """Return what adapter_config.json says was trained and the layer does not hold."""
+    if layer.peft is None:
+        return []
+    ours = [key for key in expected if key.startswith(TRANSFORMER)]
+    adapted = [key for key in ours if key.endswith(".weight") and layer.peft.adapts(module_of(key))]
+    whole = [key for key in ours if layer.peft.saves(module_of(key))]
+    return [
+        *(key for key in adapted if key not in layer.adapters),
+        *(k for k in whole if k not in layer.tensors),
+    ]
+
+
+def _base_wanted(top: Checkpoint) -> str:
+    told = top.trained_on[1]
+    named = f" (their training calls it {told!r})" if told else ""
+    return f"set base_checkpoint to the checkpoint on which they were trained{named}"
+
+
+def _require_base(top: Checkpoint, base: str) -> None:
+    """Refuse a base of another name than the one that the adapters were trained on.
+
+    Shapes tell nothing: adapters of equal shapes exist on different bases. The names are those of the last
+    folder, or of the repository on the hub.
+    """
+    where, told = top.trained_on
+    if told and _base_name(told) != _base_name(base):
+        raise CheckpointError(
+            f"{top.folder}: its adapters were trained on {_base_name(told)!r} ({where}: {told}), got "
+            f"base_checkpoint {_base_name(base)!r}, on which they would move the arm wrongly though they fit"
+            f"; set base_checkpoint to that checkpoint, or give its folder that name if it has another here"
+        )
+
+
+def _base_name(path: str) -> str:
+    """Name of a checkpoint: of its folder, or of its repository on the hub, cached or not; lower case."""
+    cached = re.search(r"models--.+?--([^/]+)/snapshots/", path)
+    return (cached[1] if cached else PurePosixPath(path).name).lower()
+
+
+def _base_doubts(top: Checkpoint, base: str | Path | None) -> tuple[str, ...]:
+    where, told = top.trained_on
+    if not top.adapters or base is None or told:
+        return ()
+    says = "is missing" if told is None else "names none, as of a training that began with raw Wan weights"
+    return (
+        f"{top.folder}: nothing says that its adapters were trained on {base}: {where} {says}; on another "
+        f"base they fit too, and move the arm wrongly",
+    )
 
 
 def _fill(engine: Engine, sources: dict[str, _Source]) -> None:
@@ -287,11 +363,11 @@ def _read(source: _Source, device: torch.device, dtype: torch.dtype) -> Tensor:
     if not source.adapters:
         return source.stored.read(device, dtype)
     weight = source.stored.read(device, torch.float32)
-    for adapter, alpha in source.adapters:
+    for adapter, scale in source.adapters:
         assert adapter.a is not None, "checked with the shapes"
         assert adapter.b is not None, "checked with the shapes"
         a, b = adapter.a.read(device, torch.float32), adapter.b.read(device, torch.float32)
-        weight += (alpha / a.shape[0]) * (b @ a)
+        weight += scale * (b @ a)
     return weight.to(dtype)
 
 

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from dreamzero_ros.embodiment.description import SOURCE, with_description
+from dreamzero_ros.embodiment.description import with_description
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.embodiment.urdf import SOURCE
 from dreamzero_ros.evaluation.bag import Bag
 from dreamzero_ros.evaluation.spans import TEXT
 
@@ -26,7 +27,8 @@ def described(bag: Bag, embodiment: Embodiment) -> tuple[Embodiment, str, tuple[
         return embodiment, "", ()
     urdf = str(first.message.data)
     try:
-        robot, differences = with_description(embodiment, urdf)
+        found = with_description(embodiment, urdf)
     except ValueError as error:
         return embodiment, "", (f"{SOURCE} is not used: {error}",)
-    return robot, urdf, tuple(differences)
+    not_compared = (f"{sentence}; not compared" for sentence in found.not_compared)
+    return found.robot, urdf, (*found.differences, *not_compared)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from dreamzero_ros.embodiment.reader import EmbodimentError
+from dreamzero_ros.embodiment.urdf import read_urdf
 from dreamzero_ros.evaluation.episode import Episode, Floats
 from dreamzero_ros.kinematics.chain import Chain, KinematicsError
 
@@ -92,9 +94,9 @@ def _base(above: dict[str, _Joint], last: _Joint, commanded: list[str]) -> str:
 def _joints(urdf: str) -> dict[str, _Joint]:
     """By the link that they move."""
     try:
-        found = ElementTree.fromstring(urdf).findall("joint")
-    except ElementTree.ParseError as error:
-        raise KinematicsError(f"robot_description: expected URDF, expanded, got {urdf[:60]!r}") from error
+        found = read_urdf(urdf).findall("joint")
+    except EmbodimentError as error:
+        raise KinematicsError(str(error)) from error
     joints = [
         _Joint(
             name=joint.get("name", ""),

@@ -62,7 +62,11 @@ class DreamZeroPolicy(Policy):
         self._engine = engine
         self._embodiment = embodiment
         self._statistics = statistics_for(engine, embodiment)
-        self.doubts = tuple(range_doubts(embodiment, self._statistics))
+        self.doubts = (
+            *engine.doubts,
+            *training_doubts(engine, embodiment),
+            *range_doubts(embodiment, self._statistics),
+        )
         self._session = open_session(engine, sampler, switches=speedups)
         self.name = (
             f"dreamzero {engine.config.name} ({engine.source}), speed-ups: {self._session.speedups}"
@@ -168,6 +172,17 @@ def _formats(engine: Engine) -> str:
     if engine.linear_format == "native":
         return ""
     return f", linear layers {engine.linear_format}: {formats_in_words(engine.transformer)}"
+
+
+def training_doubts(engine: Engine, embodiment: Embodiment) -> list[str]:
+    """What is to be said where a checkpoint was not trained for a robot, as its statistics tell."""
+    if not engine.trained or embodiment.tag in (engine.metadata or {}):
+        return []
+    return [
+        f"{engine.source} has no statistics of {embodiment.tag!r}, so nothing says that it was trained for "
+        f"this robot. A base for post-training, such as GEAR-Dreams/DreamZero-AgiBot, has none: it is to be "
+        f"trained on data of the robot first"
+    ]
 
 
 def statistics_for(engine: Engine, embodiment: Embodiment) -> Statistics:

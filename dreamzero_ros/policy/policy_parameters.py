@@ -38,7 +38,7 @@ class PolicyParameters(MotionParameters, RobotParameters):
     )
     lora_alpha: float = setting(
         0.0,
-        "For adapters whose config.json does not say it: the alpha that they were trained with; 0: it does.",
+        "For adapters whose files do not say it: the alpha that they were trained with; 0: they do.",
         lowest=0.0,
         highest=1024.0,
     )

@@ -14,7 +14,9 @@ from dreamzero_ros.policy.parameters import setting
 class RobotParameters:
     """Which robot file, and with which of its parameters."""
 
-    embodiment: str = setting("droid_franka", "Robot: name of a shipped robot file, or path of a .yaml file.")
+    embodiment: str = setting(
+        "droid_franka", "Robot: name of a shipped robot file, or path of a .yaml or .yml file."
+    )
     embodiment_parameters: list[str] = setting(
         [""], "Parameters of the robot file as key=value, for example arm=fr3; empty strings are passed over."
     )

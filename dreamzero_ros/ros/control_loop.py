@@ -189,10 +189,12 @@ class ControlLoop:
         self._paths = self._paths_of(urdf)
 
     def _described(self, urdf: str) -> Embodiment:
-        embodiment, differences = with_description(self._file_robot, urdf)
-        for difference in differences:
-            self._node.get_logger().warning(difference)
-        return embodiment
+        found = with_description(self._file_robot, urdf)
+        for sentence in found.differences:
+            self._node.get_logger().warning(sentence)
+        for sentence in found.not_compared:
+            self._node.get_logger().warning(f"{sentence}; not compared")
+        return found.robot
 
     def _paths_of(self, urdf: str) -> EndEffectorPaths:
         return EndEffectorPaths(self._node, self.embodiment, urdf)

@@ -11,15 +11,13 @@ from typing import Any
 import numpy as np
 from rclpy.node import Node
 from rclpy.task import Future
-from std_msgs.msg import String
 
-from dreamzero_ros.embodiment.description import described_joints
 from dreamzero_ros.embodiment.frame import ActionChunk
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.embodiment.urdf import described_joints
 from dreamzero_ros.motion.errors import MotionError
-from dreamzero_ros.ros.description import TOPIC
+from dreamzero_ros.ros.description import TOPIC, RobotDescription
 from dreamzero_ros.ros.packages import apt_install
-from dreamzero_ros.ros.qos import LATCHED
 from dreamzero_ros.ros.side_node import SideNode
 
 SERVICE = "check_state_validity"
@@ -65,7 +63,7 @@ class StateValidity:
         self._described: frozenset[str] | None = None
         self._node = SideNode(node, "moveit")
         self._client = self._node.create_client(self._kind, node.resolve_service_name(SERVICE))
-        self._node.create_subscription(String, self._node.topic(TOPIC), self._take_description, LATCHED)
+        self._description = RobotDescription(self._node, self._take_description, self._node.topic(TOPIC))
         self._node.start()
 
     def check(self, chunk: ActionChunk) -> None:
@@ -103,8 +101,8 @@ class StateValidity:
         """Ends the thread of the client."""
         self._node.close()
 
-    def _take_description(self, message: String) -> None:
-        self._described = frozenset(described_joints(message.data))
+    def _take_description(self, urdf: str) -> None:
+        self._described = frozenset(described_joints(urdf))
 
     def _joints(self) -> list[str]:
         """What may be named to MoveIt."""

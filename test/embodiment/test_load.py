@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -156,6 +157,37 @@ def test_the_fr3_slows_down_near_its_limits():
         assert (taper.gain * half) ** 0.5 - taper.offset > limit.velocity
 
 
+PANDA_VELOCITY = (2.175, 2.175, 2.175, 2.175, 2.61, 2.61, 2.61)
+PANDA_ACCELERATION = (15, 7.5, 10, 12.5, 15, 20, 20)
+PANDA_JERK = (7500, 3750, 5000, 6250, 7500, 10000, 10000)
+
+
+def test_the_panda_keeps_the_margins_of_libfranka():
+    """By rate_limiting.h of libfranka 0.9.2: less 1e-3 each, the velocity less three lost packets too."""
+    robot = load("droid_franka")
+    rows = zip(PANDA_VELOCITY, PANDA_ACCELERATION, PANDA_JERK, strict=True)
+    for number, (velocity, acceleration, jerk) in enumerate(rows, start=1):
+        limit = robot.limits[f"panda_joint{number}"]
+        assert limit.acceleration == pytest.approx(acceleration - 1e-3, abs=1e-9)
+        assert limit.jerk == pytest.approx(jerk - 1e-3, abs=1e-6)
+        most = velocity - 1e-3 - 3 * 1e-3 * limit.acceleration
+        assert most - 1e-4 < limit.velocity <= most
+    fer = load("droid_franka", {"arm": "fer"})
+    assert [fer.limits[f"fer_joint{n}"] for n in range(1, 8)] == [
+        robot.limits[f"panda_joint{n}"] for n in range(1, 8)
+    ]
+
+
+def test_the_fr3_keeps_the_margins_of_libfranka():
+    """By rate_limiting.h of libfranka: 10 rad/s^2, 5000 rad/s^3 and every velocity less 1e-3."""
+    robot = load("droid_franka", {"arm": "fr3"})
+    velocities = (2.62, 2.62, 2.62, 2.62, 5.26, 4.18, 5.26)
+    for number, velocity in enumerate(velocities, start=1):
+        limit = robot.limits[f"fr3_joint{number}"]
+        expected = (velocity - 1e-3, 10 - 1e-3, 5000 - 1e-3)
+        assert (limit.velocity, limit.acceleration, limit.jerk) == pytest.approx(expected)
+
+
 def at(*keys: str | int) -> Callable[[Document, Any], None]:
     def put(document: Document, value: Any) -> None:
         place: Any = document
@@ -233,6 +265,7 @@ MISTAKES = [
     (at("controllers", 0, "type"), "gripper_command", "controllers[0].joints", "exactly one joint"),
     (at("limits", "lift_joint"), REMOVED, "state[1].joints[1]", "add limits.lift_joint"),
     (at("limits", "lift_joint", "velocity"), 0, "limits.lift_joint.velocity", "above 0"),
+    (at("limits", "lift_joint", "jerk"), 0, "limits.lift_joint.jerk", "above 0"),
     (at("limits", "lift_joint", "upper"), 0.0, "limits.lift_joint.upper", "above 0"),
     (
         at("limits", "tail_joint"),
@@ -272,6 +305,50 @@ def test_each_mistake_names_file_key_and_fix(tmp_path: Path, put: Any, value: An
 
 def test_a_copy_without_a_mistake_loads(tmp_path: Path):
     load(write(tmp_path, yaml.safe_load(EXAMPLE.read_text())))
+
+
+@pytest.mark.parametrize("suffix", [".yml", ".YML", ".YAML"])
+def test_other_names_of_yaml_are_found(tmp_path: Path, suffix: str):
+    path = tmp_path / f"example{suffix}"
+    path.write_text(EXAMPLE.read_text())
+    assert load(path) == load("example", folder=tmp_path) == load(EXAMPLE)
+    assert embodiment_files(tmp_path) == [path]
+    with pytest.raises(EmbodimentError, match="did you mean 'example'"):
+        load("exampel", folder=tmp_path)
+
+
+def test_two_files_of_one_name_are_no_silent_choice(tmp_path: Path):
+    for suffix in (".yml", ".yaml"):
+        (tmp_path / f"example{suffix}").write_text(EXAMPLE.read_text())
+    with pytest.raises(EmbodimentError, match=r"example\.yaml and .*example\.yml; name one with its suffix"):
+        load("example", folder=tmp_path)
+
+
+def test_a_file_of_another_suffix_is_to_be_renamed(tmp_path: Path):
+    path = tmp_path / "example.txt"
+    path.write_text(EXAMPLE.read_text())
+    with pytest.raises(EmbodimentError, match=r"ends in \.yaml or \.yml, got .*example\.txt; rename it"):
+        load(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_encodings_of_yaml_are_read(tmp_path: Path, encoding: str):
+    path = tmp_path / "example.yaml"
+    path.write_text(f"# Größe\n{EXAMPLE.read_text()}", encoding=encoding)
+    assert load(path) == load(EXAMPLE)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16-le"])
+def test_other_encodings_are_named_with_a_fix_that_works(tmp_path: Path, encoding: str):
+    path = tmp_path / "example.yaml"
+    path.write_text(f"# One\n# Größe\n{EXAMPLE.read_text()}", encoding=encoding)
+    with pytest.raises(
+        EmbodimentError, match="expected text in UTF-8, got another encoding in line 2"
+    ) as caught:
+        load(path)
+    fix = str(caught.value).rpartition(": ")[2]
+    subprocess.run(fix, shell=True, check=True, cwd=tmp_path)
+    assert load(path) == load(EXAMPLE)
 
 
 def test_a_key_that_comes_twice_is_no_silent_choice(tmp_path: Path):

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from checkpoints import (
     ADAPTED,
     ALPHA,
@@ -222,7 +223,7 @@ def test_a_wrapped_checkpoint_that_holds_its_base_needs_no_other(folder: Path, t
 def test_adapters_without_their_base_ask_for_it(adapted: tuple[Path, Tensors]) -> None:
     message = refusal(adapted[0])
     assert "tensors are missing" in message
-    assert "pass base, the checkpoint on which they were trained" in message
+    assert "adapters only: set base_checkpoint to the checkpoint on which they were trained" in message
 
 
 def test_adapters_without_a_scale_ask_for_it(adapted: tuple[Path, Tensors], pristine: Path) -> None:
@@ -237,6 +238,42 @@ def test_half_an_adapter_is_refused(adapted: tuple[Path, Tensors], pristine: Pat
     edit(adapted[0] / "model.safetensors", lambda tensors: tensors.pop(key))
     message = refusal(adapted[0], base=pristine)
     assert "1 adapters fit no weight: action_head.model.blocks.1.ffn.0.weight" in message
+
+
+def tell_base(folder: Path, told: str | None) -> None:
+    content = RUN_CONFIG | {"pretrained_model_path": told}
+    (folder / "experiment_cfg" / "conf.yaml").write_text(yaml.safe_dump(content))
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["/home/somebody/checkpoints/Pristine/", "somebody/pristine", "/c/models--a-b--pristine/snapshots/0f3/"],
+)
+def test_the_base_that_the_run_names_raises_no_doubt(
+    adapted: tuple[Path, Tensors], pristine: Path, told: str
+) -> None:
+    tell_base(adapted[0], told)
+    assert inspect_checkpoint(adapted[0], torch.float32, base=pristine).doubts == ()
+
+
+def test_another_base_than_the_run_names_is_refused(adapted: tuple[Path, Tensors], pristine: Path) -> None:
+    """Its tensors fit: adapters of equal shapes exist on different bases."""
+    tell_base(adapted[0], "/data/DreamZero-AgiBot")
+    message = refusal(adapted[0], base=pristine)
+    assert "pretrained_model_path: /data/DreamZero-AgiBot" in message
+    assert "got base_checkpoint 'pristine'" in message
+    assert message.rpartition("; ")[2].startswith("set base_checkpoint to that checkpoint")
+    assert "'/data/DreamZero-AgiBot'" in refusal(adapted[0])
+
+
+def test_a_base_that_no_run_names_is_in_doubt(adapted: tuple[Path, Tensors], pristine: Path) -> None:
+    folder = adapted[0]
+    (doubt,) = inspect_checkpoint(folder, torch.float32, base=pristine).doubts
+    assert "pretrained_model_path is missing" in doubt and str(pristine) in doubt
+    tell_base(folder, None)
+    (doubt,) = inspect_checkpoint(folder, torch.float32, base=pristine).doubts
+    assert "names none, as of a training that began with raw Wan weights" in doubt
+    assert inspect_checkpoint(pristine, torch.float32).doubts == ()
 
 
 def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
@@ -261,6 +298,7 @@ def test_of_a_hub_repository_only_the_checkpoint_is_fetched(
         "experiment_cfg/conf.yaml",
     ]
     wanted += ["model.safetensors.index.json", "experiment_cfg/metadata.json"]
+    wanted += ["adapter_config.json", "adapter_model.safetensors"]
     for name in wanted:
         assert any(fnmatch(name, pattern) for pattern in asked), name
     for name in ("tensorrt/model.plan", "optimizer.pt", "checkpoint-100/model.safetensors"):
@@ -342,5 +380,5 @@ def test_missing_statistics_are_told_when_they_are_needed(folder: Path) -> None:
     shutil.rmtree(folder / "experiment_cfg")
     loaded = load_engine(folder, "cpu", torch.float32)
     assert loaded.run_config is None
-    with pytest.raises(CheckpointError, match=r"metadata\.json is missing"):
+    with pytest.raises(CheckpointError, match=r"metadata\.json is missing.* a base for post-training"):
         loaded.require_tag("oxe_droid")

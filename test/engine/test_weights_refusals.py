@@ -100,6 +100,16 @@ def test_an_index_that_names_an_absent_shard_is_refused(sharded: Path) -> None:
     assert "1 are missing: model-00002-of-" in message
 
 
+@pytest.mark.parametrize(
+    "content", [None, [], {}, "model.safetensors", {QUERY: None}, {QUERY: "../m.safetensors"}]
+)
+def test_an_index_without_a_weight_map_is_refused(sharded: Path, content: Any) -> None:
+    edit_json(sharded / "model.safetensors.index.json", lambda index: index.update(weight_map=content))
+    message = refusal(sharded)
+    assert "model.safetensors.index.json: weight_map: expected the file in this folder of each" in message
+    assert message.endswith("fetch the file again")
+
+
 def test_an_index_that_disagrees_with_a_shard_is_refused(sharded: Path) -> None:
     first = sorted(sharded.glob("*.safetensors"))[0]
     edit(first, lambda tensors: tensors.pop(QUERY))

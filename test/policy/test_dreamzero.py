@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import torch
 
 from dreamzero_ros.embodiment.frame import Frame, make_example
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.embodiment.normalize import stand_in_statistics
 from dreamzero_ros.engine.checkpoint import CheckpointError
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.weights import random_engine
@@ -54,6 +57,25 @@ def test_the_wrist_spans_the_top_of_the_canvas(policy: DreamZeroPolicy) -> None:
     quarters = (canvas[:height], canvas[height:, :width], canvas[height:, width:])
     for part, value in zip(quarters, (200, 10, 100), strict=True):
         assert np.abs(part.astype(int) - value).max() <= 1
+
+
+def test_a_base_that_was_not_trained_for_the_robot_says_so(engine, tmp_path: Path) -> None:
+    """The statistics of a robot file make it run; how it moves is unknown."""
+    statistics = stand_in_statistics(ROBOT)
+    listed = {
+        side: {name: {key: v.tolist() for key, v in entry.items()} for name, entry in fields.items()}
+        for side, fields in (("state", statistics.state), ("action", statistics.action))
+    }
+    metadata = {ROBOT.tag: {"statistics": listed}}
+    (tmp_path / "statistics.json").write_text(json.dumps(metadata))
+    robot = dataclasses.replace(ROBOT, statistics=tmp_path / "statistics.json")
+    base = dataclasses.replace(engine, trained=True, source="the base", doubts=("adapters: in doubt",))
+    first, second = DreamZeroPolicy(base, robot, SamplerConfig()).doubts
+    assert first == "adapters: in doubt"
+    assert second.startswith("the base has no statistics of 'oxe_droid', so nothing says")
+    trained = dataclasses.replace(base, metadata=metadata, doubts=())
+    assert DreamZeroPolicy(trained, ROBOT, SamplerConfig()).doubts == ()
+    assert DreamZeroPolicy(engine, ROBOT, SamplerConfig()).doubts == ()
 
 
 def test_reset_forgets(policy: DreamZeroPolicy) -> None:

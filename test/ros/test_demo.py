@@ -14,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from library_lines import library_lines
 from ros_graph import segments
 
 pytestmark = pytest.mark.ros
@@ -83,6 +84,7 @@ def test_it_runs_and_leaves_pictures(footage: bool, tmp_path: Path) -> None:
     demo = start(str(tmp_path), *arguments)
     said, _ = demo.communicate(timeout=PATIENCE_S)
     assert demo.returncode == 0, said
+    assert library_lines(said) == []
     assert "untrained" in said and max(map(len, said.splitlines())) <= 100
     assert_none_left(str(tmp_path))
 
@@ -99,8 +101,9 @@ def test_it_runs_and_leaves_pictures(footage: bool, tmp_path: Path) -> None:
     measured, commanded = (np.array(run["trace"][name], float) for name in ("measured", "commanded"))
     assert np.ptp(measured, axis=0).max() > 0.01
     assert np.nanmax(np.abs(measured - commanded)) == pytest.approx(summary["tracking_error_max"], abs=1e-5)
-    logs = {path.name for path in (tmp_path / "out" / "log").glob("*_node.log")}
-    assert logs == {"sim_node.log", "policy_node.log"} | ({"footage_node.log"} if footage else set())
+    logs = {path.name: path.read_text() for path in (tmp_path / "out" / "log").glob("*_node.log")}
+    assert set(logs) == {"sim_node.log", "policy_node.log"} | ({"footage_node.log"} if footage else set())
+    assert library_lines("\n".join(logs.values())) == []
 
 
 @pytest.mark.parametrize("when", [pytest.param("start", marks=pytest.mark.slow), "run"])

@@ -38,6 +38,31 @@ def test_a_description_is_heard_whenever_it_comes_and_told_once(graph: Graph) ->
     assert len(heard) == 3
 
 
+def test_a_volatile_publisher_is_heard_without_a_warning(
+    graph: Graph, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """As some drivers publish it: a latched subscription alone does not match them."""
+    publishing, listening = (
+        Node(name, context=graph.context, namespace="volatile") for name in ("driver", "listener")
+    )
+    heard: list[str] = []
+    description = RobotDescription(listening, heard.append)
+    for node in (publishing, listening):
+        graph.executor.add_node(node)
+    publisher = publishing.create_publisher(String, "robot_description", 10)
+    graph.wait(publisher.get_subscription_count, "the subscription")
+    graph.spend(0.3)
+    publisher.publish(String(data="<robot/>"))
+    graph.wait(lambda: heard, "the description")
+    latched = publishing.create_publisher(String, "robot_description", LATCHED)
+    latched.publish(String(data='<robot name="new"/>'))
+    graph.wait(lambda: len(heard) > 1, "the description of the other publisher")
+    graph.spend(0.2)
+    assert heard == ["<robot/>", '<robot name="new"/>']
+    assert [info.node_name for info in description.publishers()] == ["driver"] * 2
+    assert "listener]: New publisher" not in capfd.readouterr().err
+
+
 def test_the_simulation_describes_its_robot(graph: Graph) -> None:
     graph.start("sim_node", autostart=True, cameras=False, embodiment="yam")
     graph.start("sim_node", "-r", "__ns:=/quiet", autostart=True, cameras=False, publish_description=False)

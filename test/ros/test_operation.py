@@ -15,7 +15,6 @@ from ros_graph import Graph, Operator
 from std_msgs.msg import String
 
 from dreamzero_ros.embodiment.load import load
-from dreamzero_ros.ros import qos
 from dreamzero_ros.ros.interfaces import PolicyStatus, RunPolicy
 from dreamzero_ros.sim.description import describe
 
@@ -25,6 +24,8 @@ ROBOT = load("droid_franka")
 HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.command_joints])
 INSTRUCTION = "wave"
 SLOW = 0.05
+VOLATILE = 10
+"""Depth of a quality of service that is otherwise rclpy's default: reliable and volatile."""
 """Velocity limit that a description brings for every joint of the arm [rad/s]."""
 
 
@@ -107,7 +108,8 @@ def test_limits_of_a_description_that_comes_later_hold(paced: Graph, wave: Opera
         joint: dataclasses.replace(row, velocity=min(row.velocity, SLOW))
         for joint, row in ROBOT.limits.items()
     }
-    publisher = wave.create_publisher(String, "robot_description", qos.LATCHED)
+    publisher = wave.create_publisher(String, "robot_description", VOLATILE)
+    graph.wait(publisher.get_subscription_count, "the policy node")
     publisher.publish(String(data=describe(dataclasses.replace(ROBOT, limits=slower))))
     paced.wait(lambda: "robot_description" in paced.log("policy_node"), "the differences in the log")
     run = wave.run(INSTRUCTION)

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dreamzero_ros.embodiment.description import described_joints, with_description
+from dreamzero_ros.embodiment.description import with_description
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.schema import Embodiment
+from dreamzero_ros.embodiment.urdf import described_joints
 from dreamzero_ros.kinematics.chain import Chain
 from dreamzero_ros.sim.description import FINGER_GAP_M, ROOT, describe
 from dreamzero_ros.sim.kinematics import FINGER_TRAVEL_M, arms_of, joint_axes
@@ -112,8 +113,10 @@ def test_each_arm_has_its_end_effector() -> None:
 def test_limits_are_those_of_the_robot_file(robot: Embodiment) -> None:
     urdf = describe(robot)
     assert set(robot.limits) <= set(described_joints(urdf))
-    same, differences = with_description(robot, urdf)
-    assert same == robot
+    found = with_description(robot, urdf)
+    assert found.robot == robot and not found.differences
     ratios = [joint for joint, unit in robot.joint_units.items() if unit == "ratio"]
-    assert len(differences) == len(ratios)
-    assert all(any(text.startswith(f"{joint}: a ratio") for joint in ratios) for text in differences)
+    assert len(found.not_compared) == len(ratios)
+    assert all(
+        text.startswith(f"{joint}: a ratio") for joint, text in zip(ratios, found.not_compared, strict=True)
+    )

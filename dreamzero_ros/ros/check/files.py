@@ -9,7 +9,7 @@ from dreamzero_ros.embodiment.metadata import range_doubts
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import CheckpointError, first
 from dreamzero_ros.engine.engine import Engine
-from dreamzero_ros.policy.dreamzero import statistics_for
+from dreamzero_ros.policy.dreamzero import statistics_for, training_doubts
 from dreamzero_ros.policy.dreamzero_factory import inspect
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.check.rows import Row, failed, failed_with, passed, warned
@@ -60,6 +60,9 @@ def _engine(parameters: PolicyParameters) -> tuple[Engine, Row]:
     if parameters.random_weights:
         return engine, passed("checkpoint", f"{engine.config.name} with random weights: a trial, not skill")
     finding = f"{engine.source}: {engine.config.name}, every tensor is there with its shape"
+    if engine.doubts:
+        fix = "ask whoever trained them; try it with dry_run:=true or on a recording first"
+        return engine, warned("checkpoint", f"{finding}. {first(list(engine.doubts))}", fix)
     return engine, passed("checkpoint", finding)
 
 
@@ -73,6 +76,10 @@ def _check_statistics(engine: Engine, robot: Embodiment) -> list[Row]:
         return [passed(what, "none in random weights: made of the joint limits")]
     doubts = range_doubts(robot, statistics)
     source = robot.statistics or "the checkpoint"
+    untrained = training_doubts(engine, robot)
+    if untrained:
+        fix = "use a checkpoint that was trained for this robot"
+        return [warned(what, f"{robot.tag} of {source}. {untrained[0]}", fix)]
     if doubts:
         fix = "compare units, gripper mapping, order and limits of the joints in the robot file"
         return [warned(what, f"{robot.tag} of {source}: {first(doubts)}", fix)]

@@ -4,21 +4,26 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+from rclpy.qos import QoSDurabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import JointState
 
-from dreamzero_ros.embodiment.description import NOT_COMPARED, with_description
+from dreamzero_ros.embodiment.description import with_description
 from dreamzero_ros.embodiment.reader import EmbodimentError
 from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.engine.checkpoint import first
 from dreamzero_ros.observation.joint_states import INSIDE_AGAIN, ROUNDING, JointStateReader, outside
 from dreamzero_ros.observation.judgement import commonest
-from dreamzero_ros.ros.check.graph import check_publisher, silent
+from dreamzero_ros.ros.check.graph import check_publisher, names, silent
 from dreamzero_ros.ros.check.listen import Listener
 from dreamzero_ros.ros.check.rows import Result, Row, failed, failed_with, passed, skipped, warned
 from dreamzero_ros.ros.check.samples import check_rate, check_stamps
 from dreamzero_ros.ros.qos import SENSOR
+
+LIMITS = "limits"
+"""What the row of the robot description is called."""
 
 
 def check_joint_states(listener: Listener, robot: Embodiment, seconds: float) -> list[Row]:
@@ -90,21 +95,47 @@ def check_positions(robot: Embodiment, reader: JointStateReader) -> Row:
     return passed(what, finding)
 
 
-def check_description(robot: Embodiment, urdf: str | None) -> tuple[Embodiment, Row]:
+def check_description(
+    robot: Embodiment, urdf: str | None, publishers: Sequence[TopicEndpointInfo] = ()
+) -> tuple[Embodiment, Row]:
     """Compares the limits of the robot file with those of the robot description.
+
+    Args:
+        robot: The robot file.
+        urdf: Content of the robot description; None where none was heard.
+        publishers: Those of its topic.
 
     Returns:
         The robot with the tighter of both, and the row.
     """
-    what = "limits"
     if urdf is None:
-        return robot, skipped(what, "robot_description is not published", "start robot_state_publisher")
+        return robot, _unheard(publishers)
     try:
-        tighter, differences = with_description(robot, urdf)
+        found = with_description(robot, urdf)
     except EmbodimentError as error:
-        return robot, failed_with(what, error, "correct the robot file, or publish this robot's description")
-    found = [sentence for sentence in differences if not sentence.endswith(NOT_COMPARED)]
-    if found:
-        return tighter, warned(what, first(found), "correct the robot file where it is wrong")
-    compared = len(robot.joint_units) - len(differences)
-    return tighter, passed(what, f"as in robot_description, {compared} of {len(robot.joint_units)} compared")
+        return robot, failed_with(
+            LIMITS, error, "correct the robot file, or publish this robot's description"
+        )
+    if found.differences:
+        fix = "correct the robot file where it is wrong"
+        return found.robot, warned(LIMITS, first(list(found.differences)), fix)
+    counts = ", ".join(f"{bound} of {count}" for bound, count in found.compared.items())
+    finding = f"within robot_description in what both give: {counts} of {len(robot.joint_units)} joints"
+    if found.not_compared:
+        finding += f"; not compared: {first(list(found.not_compared))}"
+    return found.robot, passed(LIMITS, finding)
+
+
+def _unheard(publishers: Sequence[TopicEndpointInfo]) -> Row:
+    """The row of a robot description that was not heard."""
+    if not publishers:
+        return skipped(LIMITS, "robot_description is not published", "start robot_state_publisher")
+    volatile = [info for info in publishers if info.qos_profile.durability is QoSDurabilityPolicy.VOLATILE]
+    if not volatile:
+        finding = f"robot_description of {names(publishers)} has not come"
+        return warned(LIMITS, finding, "is its quality of service reliable? Else see the network")
+    finding = f"robot_description of {names(volatile)} is volatile: who comes later does not hear it"
+    fix = (
+        "publish it transient_local, as robot_state_publisher does; or start that node after the policy node"
+    )
+    return warned(LIMITS, finding, fix)

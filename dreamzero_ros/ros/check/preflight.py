@@ -91,7 +91,8 @@ class Preflight:
 
     def _check_graph(self, listener: Listener, robot: Embodiment) -> None:
         report, seconds = self._report, self._seconds
-        robot, limits = check_description(robot, listener.description.urdf)
+        heard = listener.description
+        robot, limits = check_description(robot, heard.urdf, heard.publishers())
         report.add("Graph", [check_transport(), check_policy_node(listener)])
         for camera in robot.cameras:
             report.add(f"Camera {camera.name}", check_camera(listener, robot, camera, seconds))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import adapt
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.embodiment.normalize import FieldStatistics, stand_in_statistics
@@ -72,6 +73,23 @@ def test_statistics_of_another_robot_fail(tmp_path: Path) -> None:
 def test_statistics_in_another_unit_are_doubted(tmp_path: Path) -> None:
     folder = write_checkpoint(tmp_path / "checkpoint", scale=57.3)
     assert results(PolicyParameters(checkpoint=str(folder), **CPU))["statistics"] is Result.WARN
+
+
+def test_a_base_that_was_not_trained_for_the_robot_is_doubted(tmp_path: Path) -> None:
+    folder = write_checkpoint(tmp_path / "checkpoint")
+    statistics = tmp_path / "statistics.json"
+    (folder / "experiment_cfg" / "metadata.json").rename(statistics)
+    robot = replace(ROBOT, statistics=statistics)
+    row = check_checkpoint(PolicyParameters(checkpoint=str(folder), **CPU), robot)[1][1]
+    assert row.result is Result.WARN and "A base for post-training" in row.finding and row.fix
+
+
+def test_adapters_on_a_base_that_nothing_names_are_doubted(tmp_path: Path) -> None:
+    base, folder = (write_checkpoint(tmp_path / name) for name in ("base", "adapters"))
+    adapt(folder)
+    parameters = PolicyParameters(checkpoint=str(folder), base_checkpoint=str(base), **CPU)
+    row = check_checkpoint(parameters, ROBOT)[1][0]
+    assert row.result is Result.WARN and "pretrained_model_path is missing" in row.finding and row.fix
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ from __future__ import annotations
 from contextlib import suppress
 
 import pytest
+from rclpy.node import Node
+from ros_graph import Graph
 from sensor_msgs.msg import JointState
+from std_msgs.msg import String
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.joint_states import JointStateReader
 from dreamzero_ros.observation.judgement import ObservationError
 from dreamzero_ros.ros.check.joints import check_description, check_names, check_positions
 from dreamzero_ros.ros.check.rows import Result
+from dreamzero_ros.ros.description import RobotDescription
 from dreamzero_ros.ros.messages import joint_state_message
 from dreamzero_ros.sim.description import describe
 
@@ -91,6 +95,7 @@ def test_a_description_that_agrees_passes_and_one_that_is_tighter_holds() -> Non
     urdf = describe(ROBOT)
     same, row = check_description(ROBOT, urdf)
     assert row.result is Result.PASS and same.limits == ROBOT.limits
+    assert "velocity of 8, acceleration of 8, jerk of 0 of 8 joints" in row.finding
     assert 'upper="2.8973"' in urdf
     tighter, row = check_description(ROBOT, urdf.replace('upper="2.8973"', 'upper="2.0"', 1))
     assert row.result is Result.WARN and "2 is used" in row.finding
@@ -100,9 +105,31 @@ def test_a_description_that_agrees_passes_and_one_that_is_tighter_holds() -> Non
 def test_ratios_are_no_differences() -> None:
     yam = load("yam")
     row = check_description(yam, describe(yam))[1]
-    assert row.result is Result.PASS and "12 of 14 compared" in row.finding
+    assert row.result is Result.PASS and "upper of 12, velocity of 12" in row.finding
+    assert "not compared: left_gripper: a ratio in the robot file" in row.finding
+
+
+def test_a_soft_limit_is_told_with_its_source() -> None:
+    soft = '<safety_controller k_velocity="1" soft_lower_limit="-1.0" soft_upper_limit="1.0"/></joint>'
+    before, joint, after = describe(ROBOT).partition('<joint name="panda_joint1"')
+    tighter, row = check_description(ROBOT, before + joint + after.replace("</joint>", soft, 1))
+    assert row.result is Result.WARN and "soft limit of its safety_controller" in row.finding
+    assert (tighter.limits["panda_joint1"].lower, tighter.limits["panda_joint1"].upper) == (-1.0, 1.0)
 
 
 def test_no_description_is_said_and_a_foreign_text_fails() -> None:
     assert check_description(ROBOT, None)[1].result is Result.SKIPPED
     assert check_description(ROBOT, "<xml>")[1].result is Result.FAIL
+
+
+def test_a_description_that_was_missed_is_told_with_its_publisher(graph: Graph) -> None:
+    driver, later = (Node(name, context=graph.context) for name in ("driver", "later"))
+    publisher = driver.create_publisher(String, "robot_description", 10)
+    publisher.publish(String(data=describe(ROBOT)))
+    description = RobotDescription(later, lambda text: None)
+    graph.executor.add_node(later)
+    graph.wait(description.publishers, "the publisher")
+    graph.spend(0.2)
+    row = check_description(ROBOT, description.urdf, description.publishers())[1]
+    assert row.result is Result.WARN and "of /driver is volatile" in row.finding
+    assert "transient_local" in row.fix
