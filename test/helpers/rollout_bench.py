@@ -63,8 +63,10 @@ class Bench:
         self.commands: list[Command] = []
         self.stops: list[Trajectory] = []
         self.executing: Trajectory | None = None
-        self.cameras = [camera.name for camera in ROBOT.cameras]
+        self.cameras = [camera.name for camera in robot.cameras]
+        self._shapes = {camera.name: (camera.height, camera.width, 3) for camera in robot.cameras}
         self.speeds: list[float] = []
+        self.home = np.array([robot.start_pose[joint] for joint in robot.state_joints])
         self.now_ns = START
         self.run(seen_s)
 
@@ -75,7 +77,7 @@ class Bench:
         return ActionChunk(request.frame.stamp_ns, ROBOT.dt_s, ROBOT.command_joints, targets)
 
     def positions(self) -> np.ndarray:
-        return HOME if self.executing is None else self.executing.sample(self.now_ns)[0]
+        return self.home if self.executing is None else self.executing.sample(self.now_ns)[0]
 
     def fastest(self) -> float:
         """Largest speed of any joint at this time [rad/s]."""
@@ -92,7 +94,8 @@ class Bench:
             if elapsed_ms % 65 == 0:
                 for number, camera in enumerate(self.cameras):
                     colour = np.uint8((elapsed_ms // 65 + 7 * number) % 251)
-                    self.buffer.add_image(camera, self.now_ns, np.full((180, 320, 3), colour))
+                    image = np.broadcast_to(colour, self._shapes[camera])
+                    self.buffer.add_image(camera, self.now_ns, image)
             self.keep(self.rollout.watch(self.now_ns))
             request = self.rollout.request(self.now_ns)
             if request is not None:
