@@ -13,26 +13,30 @@ TYPED = "dreamzero-"
 """Prefix of the commands that people type without `ros2 run`."""
 
 
-class InstallScripts(install_scripts):
+class TypedInBin:
     """Puts the typed commands into bin/, which install/setup.bash adds to the PATH; nodes stay in lib/."""
 
-    def write_script(self, script_name: str, *rest: Any) -> None:
-        """Writes an executable to the folder of its kind."""
-        nodes = self.install_dir
-        self.install_dir = folder_of(script_name, nodes)
-        super().write_script(script_name, *rest)
-        self.install_dir = nodes
-
-
-class Develop(develop):
-    """The same for `colcon build --symlink-install`."""
+    place: str
+    """Attribute of the command that says where executables are written to."""
 
     def write_script(self, script_name: str, *rest: Any) -> None:
         """Writes an executable to the folder of its kind."""
-        nodes = self.script_dir
-        self.script_dir = folder_of(script_name, nodes)
+        nodes = getattr(self, self.place)
+        setattr(self, self.place, folder_of(script_name, nodes))
         super().write_script(script_name, *rest)
-        self.script_dir = nodes
+        setattr(self, self.place, nodes)
+
+
+class InstallScripts(TypedInBin, install_scripts):
+    """For `colcon build`."""
+
+    place = "install_dir"
+
+
+class Develop(TypedInBin, develop):
+    """For `colcon build --symlink-install`."""
+
+    place = "script_dir"
 
 
 def folder_of(script: str, nodes: str) -> str:
