@@ -70,7 +70,7 @@ class WavePolicy(Policy):
         else:
             self._phase_s = self._phase_at(self._begin, positions)
         dt_s, horizon = self._embodiment.dt_s, self._embodiment.horizon
-        phases_s = self._phase_s + dt_s * np.arange(1, horizon + 1)
+        phases_s: NDArray[np.float64] = self._phase_s + dt_s * np.arange(1.0, horizon + 1)
         swing = self._swing(self._begin)
         off = self._noise * swing * self._random.uniform(-1, 1, len(swing))
         targets = self._begin + swing * self._out(phases_s) + off
