@@ -12,6 +12,8 @@ READY := $(VENV)/.ready
 KINEMATICS := $(VENV)/.kinematics
 TORCHAO := $(VENV)/.torchao
 TEST_INTERFACES := $(VENV)/.test_interfaces
+JAZZY := .venv-jazzy
+NUMPY_1 := jazzy kilted  # distributions on Ubuntu 24.04, whose packages are compiled against NumPy 1
 MSG_SOURCES := $(wildcard msg/*.* msg/*/*.*)
 TEST_PACKAGES := control_msgs object_recognition_msgs moveit_msgs  # in the order in which they need each other
 BENCH ?= --variant tiny
@@ -32,19 +34,22 @@ GPU_PLATFORMS := manylinux_2_28 manylinux_2_27 manylinux_2_24 manylinux_2_17 man
 
 ifdef ROS_DISTRO
 VENV_OPTIONS := --system-site-packages
-REQUIREMENTS := requirements/python.txt requirements/dev.txt
+REQUIREMENTS := requirements/common.txt requirements/dev.txt
 export LD_LIBRARY_PATH := $(CURDIR)/$(VENV)/lib:$(LD_LIBRARY_PATH)
+ifneq (,$(filter $(NUMPY_1),$(ROS_DISTRO)))
+export PIP_CONSTRAINT := $(CURDIR)/requirements/jazzy.txt
+endif
 else
 VENV_OPTIONS :=
 REQUIREMENTS := requirements/python.txt requirements/ros.txt requirements/dev.txt
 endif
 
-.PHONY: help demo check test test-all lint bench gpu-report gpu-wheels clean setup
+.PHONY: help demo check test test-all test-jazzy lint bench gpu-report gpu-wheels clean setup
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
-$(VENV)/.python: $(REQUIREMENTS)
+$(VENV)/.python: $(REQUIREMENTS) requirements/common.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if (3, 10) <= v <= (3, 13) else \
 		f"Python 3.10 to 3.13 is needed, this is {v[0]}.{v[1]}: choose one with `make PYTHON=python3.12 ...`")'
 	@echo "Setting up $(VENV) (2 GB; once; a few minutes)"
@@ -70,8 +75,10 @@ check: $(READY)  ## is everything ready for a run? first try: make check CHECK=-
 	@FASTRTPS_DEFAULT_PROFILES_FILE="$${FASTRTPS_DEFAULT_PROFILES_FILE:-$(CURDIR)/config/fastdds.xml}" \
 		$(BIN)/python -m dreamzero_ros.ros.check.command $(CHECK)
 
+# Beside the NumPy of Jazzy's system only the pinocchio of that distribution works.
 $(KINEMATICS): $(READY) requirements/kinematics.txt
-	$(PIP) install -r requirements/kinematics.txt
+	@$(BIN)/python -c "import pinocchio" 2>/dev/null || \
+		$(if $(filter $(NUMPY_1),$(ROS_DISTRO)),echo "No pinocchio: apt install ros-$(ROS_DISTRO)-pinocchio",$(PIP) install -r requirements/kinematics.txt)
 	@touch $@
 
 $(TORCHAO): $(READY) requirements/torchao.txt
@@ -94,6 +101,17 @@ test: $(TEST_READY)  ## the tests; a part of them: make test TESTS=test/motion
 
 test-all: $(TEST_READY)  ## all tests, those that take long or need an idle machine, too: half an hour or more
 	@$(BIN)/python -m pytest -m "" $(TESTS)
+
+$(JAZZY)/.ready: requirements/jazzy.txt requirements/dev.txt
+	$(PYTHON) -m venv $(JAZZY)
+	$(JAZZY)/bin/python -m pip install -c requirements/jazzy.txt -c requirements/common.txt -c requirements/dev.txt \
+		numpy scipy opencv-python-headless PyYAML ftfy rosbags pytest hypothesis uv
+	@touch $@
+
+test-jazzy: $(JAZZY)/.ready  ## beside Ubuntu 24.04's NumPy, SciPy, OpenCV: requirements resolve, arithmetic is right
+	$(JAZZY)/bin/uv pip compile --quiet --no-python-downloads --python-version 3.12 --output-file $(JAZZY)/resolved.txt \
+		--constraint requirements/jazzy.txt requirements/common.txt
+	$(JAZZY)/bin/python -m pytest test/embodiment test/motion test/observation
 
 lint: $(READY)  ## ruff and mypy
 	@$(BIN)/ruff check .
@@ -120,9 +138,9 @@ gpu-wheels:  ## what a machine without a network needs for gpu-report, as wheels
 	@rm -rf $(GPU_WHEELS)
 	$(PYTHON) -m pip --disable-pip-version-check download --quiet --dest $(GPU_WHEELS) --no-deps --only-binary=:all: \
 		--python-version $(GPU_PYTHON) --implementation cp $(GPU_PLATFORMS:%=--platform %_x86_64) \
-		--requirement requirements/gpu.txt --constraint requirements/python.txt --constraint requirements/torchao.txt
+		--requirement requirements/gpu.txt --constraint requirements/common.txt --constraint requirements/torchao.txt
 	@du -sh $(GPU_WHEELS)
 
 clean:  ## remove what was generated
-	rm -rf $(VENV) build install log demo_out gpu_report $(GPU_WHEELS) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(JAZZY) build install log demo_out gpu_report $(GPU_WHEELS) *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

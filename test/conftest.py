@@ -15,6 +15,15 @@ FIGURE = "figure"
 """Name of the property of a test report that holds a line of figures."""
 
 
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:
+    """Collects test files as pytest alone does, whatever plugins are installed.
+
+    That of launch_testing, which every ROS machine has, imports each file by its bare name first: files of
+    equal names in two folders, and a file that skips itself, would end the collection of their whole folder.
+    """
+    return pytest.Module.from_parent(parent, path=module_path)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Refuses a test that does not carry exactly one tier."""
     wrong = [item.nodeid for item in items if len(TIERS & {mark.name for mark in item.iter_markers()}) != 1]

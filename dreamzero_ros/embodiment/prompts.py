@@ -12,8 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import ftfy
-
 DEFAULT_INSTRUCTION = "Perform the default behavior."
 """What a missing instruction stands for."""
 
@@ -80,6 +78,8 @@ def prompt(tag: str, instruction: str | None) -> str:
 
 def clean(text: str) -> str:
     """Repairs broken Unicode, resolves HTML entities twice and collapses white space."""
+    import ftfy  # launch files read robots, too, in the system's Python, which does not have it
+
     unescaped = html.unescape(html.unescape(ftfy.fix_text(text)))
     return re.sub(r"\s+", " ", unescaped.strip()).strip()
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 MISSING = (
-    "forward kinematics needs pinocchio: pip install -r requirements/kinematics.txt, or your distribution's "
-    "ros-$ROS_DISTRO-pinocchio; the pip package is called pin, the one called pinocchio is another"
+    "forward kinematics needs pinocchio: apt install ros-$ROS_DISTRO-pinocchio; without a ROS distribution "
+    "pip install -r requirements/kinematics.txt (the package is called pin: pinocchio is another one)"
 )
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def _named_policy(parameters: PolicyParameters, embodiment: Embodiment) -> tuple
         return WavePolicy(embodiment, parameters.seed), 0.0
     if parameters.policy == "replay":
         return ReplayPolicy.of_run(embodiment, Path(parameters.recording)), 0.0
-    from dreamzero_ros.policy.dreamzero_factory import make_dreamzero  # takes seconds
-
+    try:
+        from dreamzero_ros.policy.dreamzero_factory import make_dreamzero  # takes seconds
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            f"the model needs {error.name}, which {sys.executable} does not have: install "
+            "requirements/common.txt into a virtual environment, and while it is active build this package "
+            "with `python3 -m colcon build`"
+        ) from error
     return make_dreamzero(parameters, embodiment)

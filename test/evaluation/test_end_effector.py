@@ -121,7 +121,7 @@ def test_an_episode_says_why_it_has_no_such_errors(episode: Episode, monkeypatch
     for urdf, words in (
         ("", "no robot_description"),
         ("<robot", "expected URDF"),
-        (ARM, "needs pinocchio: pip install -r requirements/kinematics.txt"),
+        (ARM, "needs pinocchio: apt install"),
     ):
         measures = measure(replace(episode, urdf=urdf))
         assert "ee_position_mm" not in measures.tallies.sums

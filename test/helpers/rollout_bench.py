@@ -106,7 +106,8 @@ class Bench:
             if elapsed_ms % self._period_ms == 0:
                 for number, camera in enumerate(self.cameras):
                     colour = np.uint8((elapsed_ms // self._period_ms + 7 * number) % 251)
-                    self.buffer.add_image(camera, self.now_ns, np.full(self._shapes[camera], colour))
+                    image = np.broadcast_to(colour, self._shapes[camera])
+                    self.buffer.add_image(camera, self.now_ns, image)
             self.keep(self.rollout.watch(self.now_ns))
             request = self.rollout.request(self.now_ns)
             if request is not None:

@@ -204,5 +204,5 @@ def test_positions_that_do_not_fit_are_refused():
 
 def test_without_pinocchio_the_error_names_the_package(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "pinocchio", None)
-    with pytest.raises(ImportError, match=r"requirements/kinematics\.txt.*the pip package is called pin"):
+    with pytest.raises(ImportError, match=r"ros-.*-pinocchio.*requirements/kinematics\.txt.*called pin:"):
         Chain(TORSO, "left_hand")

@@ -43,6 +43,15 @@ print(sorted({"torch", "transformers", "diffusers", "torchao"} & set(sys.modules
     assert done.stdout.strip() == "[]"
 
 
+def test_a_python_without_the_model_s_libraries_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes run in the Python that colcon ran in, which is the system's unless told otherwise."""
+    monkeypatch.delitem(sys.modules, "dreamzero_ros.policy.dreamzero_factory", raising=False)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    words = f"needs torch, which {sys.executable} does not have: .* `python3 -m colcon build`"
+    with pytest.raises(ValueError, match=words):
+        make_policy(UNTRAINED, load("droid_franka"), lambda: 0)
+
+
 def test_adapters_get_the_scale_that_their_checkpoint_does_not_tell(tmp_path: Path) -> None:
     base, adapters = tmp_path / "base", tmp_path / "adapters"
     for folder in (base, adapters):

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
-import shutil
 import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,11 @@ pytestmark = pytest.mark.cpu
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "msg").glob("*/*.msg")) + sorted((ROOT / "msg").glob("*/*.srv"))
 FILES += sorted((ROOT / "msg").glob("*/*.action"))
+
+needs_colcon = pytest.mark.skipif(
+    importlib.util.find_spec("colcon_ros") is None,
+    reason="colcon is not installed: requirements/dev.txt",
+)
 
 
 def test_there_are_interfaces() -> None:
@@ -53,13 +59,41 @@ def test_every_command_has_its_module() -> None:
         assert (ROOT / "dreamzero_ros" / f"{module.replace('.', '/')}.py").is_file(), module
 
 
-def test_colcon_sees_both_packages() -> None:
-    if shutil.which("colcon") is None:
-        pytest.skip("colcon is not installed")
+@needs_colcon
+def test_colcon_sees_both_packages(tmp_path: Path) -> None:
     listed = subprocess.run(
-        ["colcon", "list", "--names-only"], cwd=ROOT, capture_output=True, text=True, check=True
+        [sys.executable, "-m", "colcon", "--log-base", tmp_path, "list", "--names-only"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert set(listed.stdout.split()) == {"dreamzero_msgs", "dreamzero_ros"}
+
+
+@needs_colcon
+def test_after_a_build_typed_commands_are_on_the_path_and_nodes_where_ros2_run_looks(tmp_path: Path) -> None:
+    """`dreamzero-evaluate` of the README was not found after `source install/setup.bash`."""
+    bases = ["--build-base", tmp_path / "build", "--install-base", tmp_path / "install"]
+    words = ["--base-paths", ROOT, "--packages-select", "dreamzero_ros", *bases]
+    subprocess.run(
+        [sys.executable, "-m", "colcon", "--log-base", tmp_path / "log", "build", *words],
+        cwd=tmp_path,
+        check=True,
+        capture_output=True,
+    )
+    asked = (
+        f'source "{tmp_path}/install/setup.bash" && command -v dreamzero-evaluate dreamzero-bench '
+        "&& dreamzero-evaluate --help && ! command -v policy_node"
+    )
+    found = subprocess.run(["bash", "-c", asked], cwd=tmp_path, capture_output=True, text=True, check=True)
+    prefix = tmp_path / "install" / "dreamzero_ros"
+    assert found.stdout.startswith(f"{prefix}/bin/dreamzero-evaluate\n{prefix}/bin/dreamzero-bench\nusage:")
+    nodes = prefix / "lib" / "dreamzero_ros"
+    names = set(re.findall(r'f"([\w-]+) = \{NAME\}', (ROOT / "setup.py").read_text()))
+    typed = {"dreamzero-evaluate", "dreamzero-bench"}
+    assert {path.name for path in nodes.iterdir()} == names - typed
+    assert (nodes / "policy_node").read_text().startswith(f"#!{sys.executable}\n")
 
 
 def test_every_source_file_names_its_licence() -> None:

@@ -109,7 +109,7 @@ def test_limits_of_a_description_that_comes_later_hold(paced: Graph, wave: Opera
         for joint, row in ROBOT.limits.items()
     }
     publisher = wave.create_publisher(String, "robot_description", VOLATILE)
-    graph.wait(publisher.get_subscription_count, "the policy node")
+    paced.wait(publisher.get_subscription_count, "the policy node")
     publisher.publish(String(data=describe(dataclasses.replace(ROBOT, limits=slower))))
     paced.wait(lambda: "robot_description" in paced.log("policy_node"), "the differences in the log")
     run = wave.run(INSTRUCTION)
