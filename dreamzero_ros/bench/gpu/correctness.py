@@ -9,9 +9,10 @@ found by trying.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -30,11 +31,11 @@ from dreamzero_ros.bench.gpu.reference import (
 )
 from dreamzero_ros.bench.gpu.results import ROUNDINGS, Check, NotHereError, Part, Result
 from dreamzero_ros.bench.gpu.sizes import Sizes
-from dreamzero_ros.engine.assembly import parts as engine_parts
 from dreamzero_ros.engine.attention import attend
 from dreamzero_ros.engine.attention_kernels import KERNELS
 from dreamzero_ros.engine.bench import PROMPT, random_inputs
 from dreamzero_ros.engine.config import ModelConfig, SamplerConfig
+from dreamzero_ros.engine.encoders import RandomText
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.float8_cache import narrow, widen
 from dreamzero_ros.engine.graphs import Recorder
@@ -55,6 +56,8 @@ IMAGES_PER_CALL = (1, 4, 1)
 """Two calls in one window, and one that begins the next, in which recorded passes are replayed."""
 PLAIN_TWICE = f"{ROUNDINGS:g} x the plain engine's error"
 COLUMNS = ("what", "error", "bound", "right")
+
+Network = TypeVar("Network", bound=nn.Module)
 
 Answers = tuple[Tensor, Tensor]
 """All actions and all dreamed latents of a rollout, flat."""
@@ -255,21 +258,21 @@ def full_float32() -> Iterator[None]:
 def retyped(engine: Engine, device: torch.device, dtype: torch.dtype) -> Engine:
     """Return a copy of an engine elsewhere or in another type; constants keep their own type."""
 
-    def moved(module: nn.Module) -> nn.Module:
+    def moved(module: Network) -> Network:
         module = copy.deepcopy(module).to(device)
         for parameter in module.parameters():
             parameter.data = parameter.data.to(dtype)
         return module
 
-    transformer, text, image, vae = (moved(module) for module in engine_parts(engine))
-    if hasattr(text, "dtype"):
+    text = moved(engine.text_encoder)
+    if isinstance(text, RandomText):
         text.dtype = dtype
     return replace(
         engine,
-        transformer=transformer,
+        transformer=moved(engine.transformer),
         text_encoder=text,
-        image_encoder=image,
-        vae=vae,
+        image_encoder=moved(engine.image_encoder),
+        vae=moved(engine.vae),
         device=device,
         dtype=dtype,
     )
@@ -363,7 +366,7 @@ def _compared(
 
 
 def _table(title: str, checks: list[Check], notes: list[str] | None = None) -> Result:
-    rows = [
+    rows: list[Sequence[str]] = [
         (check.what, f"{check.error:.2g}", f"{check.bound:.2g}", "yes" if check.right else "NO")
         for check in checks
     ]

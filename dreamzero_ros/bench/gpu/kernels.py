@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch.autograd import DeviceType
+from torch.autograd import DeviceType  # type: ignore[attr-defined]
 from torch.profiler import ProfilerActivity, profile
 
 from dreamzero_ros.bench.gpu.device import wait
@@ -75,7 +75,7 @@ def summary(spans: list[Span]) -> Result:
         by_kind[kind_of(name)].append(last - first)
         by_name[name].append(last - first)
     idle = whole - _covered(spans)
-    rows = [
+    rows: list[Sequence[str]] = [
         (kind, f"{len(times)}", f"{sum(times) / 1e3:.1f}", f"{100 * sum(times) / whole:.1f} %")
         for kind, times in sorted(by_kind.items(), key=lambda item: -sum(item[1]))
     ]

@@ -10,7 +10,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ def large_model(device: torch.device, sizes: Sizes) -> Iterator[Part]:
     yield Part("where the time of a chunk goes", model.kernels)
     yield Part("what beginning a window costs", model.beginning)
     for rung in model.rungs[1:]:  # the plain engine was the first thing
-        yield Part(rung.name, lambda rung=rung: model.rung(rung))
+        yield Part(rung.name, partial(model.rung, rung))
 
 
 def large_model_fp8(device: torch.device, sizes: Sizes) -> Iterator[Part]:

@@ -48,9 +48,9 @@ class OperatorRecorder:
         return flows, replay
 
 
-class _Log(TorchDispatchMode):
+class _Log(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._calls: list[tuple[Any, Any]] = []  # operators and their arguments
         self._results: list[Any] = []  # of all operators; held while recording, so that ids are unique
         self._places: dict[int, _Place] = {}  # among the results, by id
