@@ -185,7 +185,7 @@ class ObservationBuffer:
         """
         with self._lock:
             stamp_ns = self._joints.newest_ns
-            return None if stamp_ns is None else (stamp_ns, self._joints.at(stamp_ns))
+            return None if stamp_ns is None else (stamp_ns, self._joints.at_newest(stamp_ns))
 
     def newest_of_each(self) -> NDArray[np.float64] | None:
         """(J,) the newest position of every joint, each of its own time; None while one has not come."""

@@ -9,7 +9,7 @@ thus as fresh as the messages that name it, and nothing is made up for a joint t
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -105,10 +105,13 @@ class JointStreams:
 
     def at(self, stamp_ns: int) -> Floats:
         """(J,) positions at a time; every joint must have been heard."""
-        found = np.empty(len(self._all))
-        for part in self.parts:
-            found[list(part.columns)] = part.at(stamp_ns)
-        return found
+        return self._together(lambda part: part.at(stamp_ns))
+
+    def at_newest(self, newest_ns: int) -> Floats:
+        """(J,) positions at `newest_ns`, as they came where they came then."""
+        return self._together(
+            lambda part: part.at(newest_ns) if part.stream.stamps[-1] > newest_ns else part.stream.items[-1]
+        )
 
     def furthest(self, stamp_ns: int) -> tuple[int, Part]:
         """The part whose nearest positions are furthest from a time, and how far [ns]."""
@@ -116,9 +119,12 @@ class JointStreams:
 
     def newest(self) -> Floats:
         """(J,) the newest position of each joint, each of its own time; every joint must have been heard."""
+        return self._together(lambda part: part.stream.items[-1])
+
+    def _together(self, positions: Callable[[Part], Floats]) -> Floats:
         found = np.empty(len(self._all))
         for part in self.parts:
-            found[list(part.columns)] = part.stream.items[-1]
+            found[list(part.columns)] = positions(part)
         return found
 
     def _divide(self, columns: Sequence[int]) -> None:

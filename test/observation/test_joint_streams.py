@@ -96,6 +96,7 @@ def test_any_split_in_any_order_is_the_same_as_whole_messages(moments, image_ms,
     assert newest[0] == expected_newest[0] == START_NS + max(time_ms for time_ms, _ in moments) * MS
     np.testing.assert_array_equal(newest[1], expected_newest[1])
     np.testing.assert_array_equal(split.newest_of_each(), newest[1])
+    np.testing.assert_array_equal(newest[1], positions((newest[0] - START_NS) // MS), "as it came")
 
 
 def naive(messages: Sequence[Sent], joint: str, time_ms: int) -> tuple[int, float]:
