@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+pytest.register_assert_rewrite("closed_loop")
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 TIERS = {"cpu", "ros", "gpu"}
-pytest.register_assert_rewrite("closed_loop")
 
 FIGURE = "figure"
 """Name of the property of a test report that holds a line of figures."""
@@ -32,19 +36,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what tests have measured."""
-    reports = [report for stat in terminalreporter.stats.values() for report in stat]
-    lines = [
-        line
-        for report in reports
-        if getattr(report, "when", "") == "call"
-        for name, line in report.user_properties
-        if name == FIGURE
-    ]
+    """Prints what tests have measured, and in one line what those that were skipped need."""
+    passed, skipped = (terminalreporter.stats.get(kind, []) for kind in ("passed", "skipped"))
+    lines = [line for report in passed for name, line in report.user_properties if name == FIGURE]
     if lines:
         terminalreporter.section("figures")
         for line in lines:
             terminalreporter.write_line(line)
+    reasons = {report.longrepr[2].removeprefix("Skipped: ") for report in skipped}
+    if reasons:
+        terminalreporter.section("what skipped tests need")
+        terminalreporter.write_line("; ".join(sorted(reasons)))
 
 
 @pytest.fixture

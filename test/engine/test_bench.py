@@ -91,6 +91,7 @@ def test_the_report_is_one_line_of_json_and_a_table(
     assert max(map(len, table.splitlines())) <= WIDTH
 
 
+@pytest.mark.slow
 def test_devices_share_a_session_and_the_table_says_how(capsys: pytest.CaptureFixture[str]) -> None:
     report = measured("--device", "cpu,cpu", "--switches", "eager")
     print_table(report)

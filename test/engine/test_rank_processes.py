@@ -83,6 +83,7 @@ def test_a_rank_that_is_killed_is_missed_at_once_and_can_be_had_anew(folder: Pat
     assert all(map(gone, pids)) and not meetings(folder)
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_silent_is_missed_after_a_while_and_ended(folder: Path) -> None:
     processes, session = opened(timeout_s=8)
     (pid,) = processes.process_ids

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,7 +13,7 @@ import torch
 from rollouts import ROUNDING, Rollout, assert_close, assert_equal, inputs, roll, share_of_largest
 from torch._dynamo.exc import FailOnRecompileLimitHit
 
-from dreamzero_ros.engine.block import MOST_SHAPES, many_shapes
+from dreamzero_ros.engine.block import MOST_SHAPES, compiled_block, many_shapes
 from dreamzero_ros.engine.config import SamplerConfig
 from dreamzero_ros.engine.engine import Engine
 from dreamzero_ros.engine.session import Session
@@ -151,16 +151,48 @@ def test_passes_through_the_transformer_by_switch(engine: Engine) -> None:
     handle.remove()
 
 
-@pytest.mark.parametrize("sampler", ["8 of 16 steps", pytest.param("all steps", marks=pytest.mark.slow)])
+@pytest.fixture
+def fresh_blocks() -> Iterator[None]:
+    """Blocks that nobody has compiled; what is compiled of them is forgotten after the test."""
+    compiled_block.cache_clear()
+    yield
+    compiled_block.cache_clear()
+
+
+@pytest.mark.usefixtures("fresh_blocks")
+@pytest.mark.parametrize(
+    ("sampler", "backend"),
+    [
+        ("8 of 16 steps", "eager"),
+        pytest.param("8 of 16 steps", "inductor", marks=pytest.mark.slow),
+        pytest.param("all steps", "inductor", marks=pytest.mark.slow),
+    ],
+)
 def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(
-    rolled, engine: Engine, sampler: str
+    rolled, engine: Engine, sampler: str, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """torch.compile is told not to break the graph; here it fails where it would compile again."""
+    """torch.compile is told not to break the graph; here it fails where it would compile again.
+
+    The backend `eager` takes the graphs as they are, and does not spend minutes in a C++ compiler.
+    """
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=backend))
+    rolled.cache_clear()
     chosen = replace(EXACT, compile=True)
     assert_equal(rolled(sampler, chosen), rolled(sampler, EAGER))
     session = Session(engine, SAMPLERS[sampler], switches=chosen)
     with torch.compiler.set_stance("fail_on_recompile"):
         roll(session, inputs(engine.config, seed=1))
+
+
+@pytest.mark.usefixtures("fresh_blocks")
+def test_the_compiler_changes_nothing(engine: Engine) -> None:
+    """In a call that begins a window; further shapes compile in `make test-all`."""
+    calls = inputs(engine.config)[:1]
+    compiled, plain = (
+        roll(Session(engine, SAMPLERS["one step"], switches=chosen), calls)
+        for chosen in (replace(EXACT, compile=True), EAGER)
+    )
+    assert_equal(compiled, plain)
 
 
 def test_blocks_are_compiled_for_more_shapes_than_torch_would_by_itself() -> None:

@@ -238,10 +238,8 @@ def test_every_image_that_ends_early_is_counted(tmp_path: Path) -> None:
         return message
 
     found = look(write(tmp_path / "bag", changed(WRIST, cut)))
-    assert (
-        "15 of 30 messages cannot be used, the first: expected 384 bytes for 16x8, got only 383"
-        in (found.notices[0])
-    )
+    counted = "15 of 30 messages cannot be used, the first: expected 384 bytes for 16x8, got only 383"
+    assert any(counted in notice for notice in found.notices)
     assert found.streams[2].times.count == 15
 
 

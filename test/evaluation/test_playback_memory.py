@@ -58,7 +58,7 @@ def test_ten_minutes_are_played_in_less_than_a_gigabyte(
     tmp_path: Path, figures: Callable[[str, float], None]
 ) -> None:
     robot = load("droid_franka")
-    motion = recordings.ramp(robot, speed=1e-4)
+    motion = recordings.ramp(robot, speed=1e-6)
     messages = recordings.session(robot, motion, MINUTES * 60, slowly=SLOWLY)
     path = bags.write(tmp_path / "bag", messages)
     words = [sys.executable, "-c", PROGRAM, str(path), str(tmp_path / "episode"), str(SLOWLY)]

@@ -75,6 +75,7 @@ def test_the_same_again_gives_the_same_answers(folder: Path) -> None:
         np.testing.assert_array_equal(one, other, err_msg=name)
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_give_the_same_answers(folder: Path) -> None:
     """But for the rounding of another number of threads."""
     evaluate(folder, "apart", "--workers", "2")

@@ -8,12 +8,15 @@ the `main` of its module, as the installed command does. That nodes start from n
 
 from __future__ import annotations
 
+import atexit
+import ctypes
 import importlib
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from multiprocessing.process import BaseProcess
 
@@ -89,4 +92,23 @@ def _run(module: str, arguments: Sequence[str], environment: Mapping[str, str], 
     sys.stdout.reconfigure(line_buffering=True)
     sys.argv = [module, *arguments]
     multiprocessing.process.current_process()._config["daemon"] = False  # it may have children of its own
-    sys.exit(importlib.import_module(module).main())
+    code = _exit_code(module)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).exit(code)  # as the end of Python does: Fast DDS then removes its shared memory
+
+
+def _exit_code(module: str) -> int:
+    """Calls `main` of a module; returns what a process that runs it ends with."""
+    try:
+        code = importlib.import_module(module).main()
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+        return 1
+    return code or 0

@@ -104,6 +104,7 @@ def test_fewer_bits_are_named_as_they_are_stored() -> None:
         make_policy(dataclasses.replace(UNTRAINED, linear_format="nvfp4"), load("droid_franka"), lambda: 0)
 
 
+@pytest.mark.slow
 def test_without_a_compiler_compiled_blocks_are_refused_in_words(tmp_path: Path) -> None:
     """In a process of its own, as what was compiled once is kept."""
     program = """

@@ -197,6 +197,7 @@ rclpy.spin(node)
 """
 
 
+@pytest.mark.slow
 def test_a_server_that_was_restarted_after_a_crash_is_not_the_one_that_had_the_goal(
     graph: Graph, stage: Stage
 ) -> None:

@@ -67,7 +67,9 @@ def check(
     pairs = [word for pair in parameters for word in ("-p", pair)]
     words = ["--json", "--no-policy", "--seconds", str(seconds), "--ros-args", *pairs, *ros_arguments]
     code, said = warm(graph.environment, *words)
-    return code, {(row["section"], row["what"]): row for row in json.loads(said)["rows"]}
+    assert "{" in said, said
+    found, _ = json.JSONDecoder().raw_decode(said[said.index("{") :])
+    return code, {(row["section"], row["what"]): row for row in found["rows"]}
 
 
 def warm(environment: dict[str, str], *words: str) -> tuple[int, str]:
