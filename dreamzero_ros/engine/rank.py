@@ -19,6 +19,9 @@ from dreamzero_ros.engine.parallel import RankError
 from dreamzero_ros.engine.rank_processes import FAILED, LOADED, Job
 from dreamzero_ros.engine.shared_session import serve
 
+TIDY_UP_S = 5.0
+"""Longest time in which the end of rank 0 is heard of, after its connections broke [s]."""
+
 
 def main() -> None:
     """Do what the first line of the standard input says, which is a socket to rank 0."""
@@ -26,12 +29,13 @@ def main() -> None:
     lines = line.makefile(encoding="utf-8")
     job = Job(**json.loads(lines.readline()))
     may_join = threading.Event()
-    threading.Thread(target=_listen, args=(lines, may_join, job.folder), daemon=True).start()
+    listener = threading.Thread(target=_listen, args=(lines, may_join, job.folder), daemon=True)
+    listener.start()
     code = 0
     try:
         _compute(job, line, may_join)
     except RankError:
-        pass  # rank 0 finds out whose fault it is
+        listener.join(TIDY_UP_S)  # rank 0 finds out whose fault it is; where it ended, the listener ends this
     except Exception as error:
         traceback.print_exc()
         words = str(error).partition("\n")[0] or type(error).__name__

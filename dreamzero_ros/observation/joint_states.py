@@ -294,7 +294,9 @@ class JointStateReader:
             place = int(np.argmax(needed_s * again))
             got = f"{self._joints[layout.columns[place]]} differs by {abs(moved[place]):.2g}"
             remarks = [(REPEATED, got, "let the driver stamp each message with its capture time")]
-        if self._dispute and abs(stamp_ns - self._dispute[0]) < DISPUTE_S * _NS:
+        if self._dispute and abs(stamp_ns - self._dispute[0]) >= DISPUTE_S * _NS:
+            self._dispute = None  # for good: a clock that is set back later does not bring it up again
+        if self._dispute:
             fix = "end one of them (ros2 topic info -v shows all), or look for a sensor that fails"
             raise ObservationError(topic, "one publisher of each joint", self._dispute[1], fix)
         return remarks

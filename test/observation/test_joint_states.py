@@ -204,6 +204,7 @@ def test_a_dispute_is_over_once_one_publisher_is_left() -> None:
     assert DISAGREE + "panda_joint1 at" in read(reader, POSE, 60)
     assert DISAGREE in read(reader, POSE, 59 + 1000 * DISPUTE_S)
     assert read(reader, POSE, 61 + 1000 * DISPUTE_S) == "" and reader.complaint == ""
+    assert read(reader, POSE, 70) == "", "a clock that is set back does not bring it up again"
 
 
 def test_one_stamp_with_two_positions() -> None:
