@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from dreamzero_ros.bench.gpu.goldens import goldens_folder
+
 pytest.register_assert_rewrite("closed_loop")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
@@ -58,6 +60,4 @@ def figures(record_property: Callable[[str, object], None]) -> Callable[[str, fl
 @pytest.fixture(scope="session")
 def goldens() -> Path:
     """Folder of the reference vectors: DREAMZERO_GOLDENS, else the committed copy."""
-    from dreamzero_ros.bench.gpu.reference import goldens_folder  # many tests need neither it nor torch
-
     return goldens_folder()

@@ -10,9 +10,9 @@ import torch
 from rollouts import INSTRUCTION, inputs
 from torch import Tensor
 
+from dreamzero_ros.bench.gpu.goldens import goldens_folder
 from dreamzero_ros.bench.gpu.reference import (
     RecordedEncoders,
-    goldens_folder,
     read_config,
     recorded_engine,
     recorded_noise,

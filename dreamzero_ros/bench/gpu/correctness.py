@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import sdpa_kernel
 
+from dreamzero_ros.bench.gpu.goldens import goldens_folder
 from dreamzero_ros.bench.gpu.recording import OperatorRecorder
 from dreamzero_ros.bench.gpu.reference import (
-    goldens_folder,
     read_config,
     read_vectors,
     recorded_engine,

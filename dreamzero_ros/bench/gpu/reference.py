@@ -7,7 +7,6 @@ They lie in `test/goldens` of a checkout; its README says how they came about.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -34,11 +33,6 @@ Vectors = dict[str, Tensor]
 CPU = torch.device("cpu")
 SPATIAL_FACTOR = 8
 """Image pixels per latent pixel in the recordings."""
-
-
-def goldens_folder() -> Path:
-    """Return the folder of the vectors: DREAMZERO_GOLDENS, else the one of this checkout."""
-    return Path(os.environ.get("DREAMZERO_GOLDENS", Path(__file__).parents[3] / "test" / "goldens"))
 
 
 def read_vectors(folder: Path, name: str, device: torch.device = CPU) -> Vectors:
