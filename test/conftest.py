@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from dreamzero_ros.bench.gpu.goldens import goldens_folder
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at a time, and their tensors are small
 pytest.register_assert_rewrite("closed_loop")
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -50,10 +50,17 @@ class Recorder(Node):
     Args:
         embodiment: The robot.
         policy_node: Name of the policy node.
+        pictures: Whether to record what the model sees and dreams, too.
         options: As of `rclpy.node.Node`, such as context and namespace.
     """
 
-    def __init__(self, embodiment: Embodiment, policy_node: str = "policy_node", **options: Any) -> None:
+    def __init__(
+        self,
+        embodiment: Embodiment,
+        policy_node: str = "policy_node",
+        pictures: bool = True,
+        **options: Any,
+    ) -> None:
         super().__init__("recorder", **options)
         self.recording = Recording(joints=embodiment.command_joints)
         self._embodiment = embodiment
@@ -69,8 +76,9 @@ class Recorder(Node):
             self.create_subscription(JointTrajectory, topic, keep.commands.append, REPORT)
         self.create_subscription(Chunk, f"{policy_node}/chunk", keep.chunks.append, REPORT)
         self.create_subscription(PolicyStatus, f"{policy_node}/status", self._take_status, REPORT)
-        for name, pictures in (("observed", keep.observed), ("imagined", keep.imagined)):
-            self.create_subscription(Image, f"{policy_node}/{name}/image", _picture_taker(pictures), REPORT)
+        if pictures:
+            for name, taken in (("observed", keep.observed), ("imagined", keep.imagined)):
+                self.create_subscription(Image, f"{policy_node}/{name}/image", _picture_taker(taken), REPORT)
 
     @property
     def ready(self) -> bool:

@@ -27,12 +27,6 @@ from dreamzero_ros.engine.model import WorldActionTransformer
 from dreamzero_ros.engine.weights import random_engine, save_checkpoint
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """Run on one thread: small operators gain nothing from two, and lose much where a core is busy."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def vectors(goldens: Path) -> Callable[[str], Vectors]:
     """Read one file of reference vectors."""

@@ -21,7 +21,7 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.experimental import EventsExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -80,7 +80,7 @@ class Graph:
         self.processes = WarmProcesses(self.environment, folder)
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
-        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor = EventsExecutor(context=self.context)
         self.clock = SimTime(self.context) if simulated_time else None
         if self.clock is not None:
             self.executor.add_node(self.clock)
@@ -156,12 +156,26 @@ class Graph:
 
 
 class Operator(Recorder):
-    """Records everything, and does what a person can do to the policy node."""
+    """Records what is said and commanded, and does what a person can do to the policy node.
+
+    Args:
+        graph: The graph that it is part of.
+        embodiment: The robot.
+        policy_node: Name of the policy node.
+        namespace: Of its own node and of the policy node.
+        pictures: Whether to record pictures, too: the policy decodes its dreams while somebody listens.
+    """
 
     def __init__(
-        self, graph: Graph, embodiment: Embodiment, policy_node: str = "policy_node", namespace: str = ""
+        self,
+        graph: Graph,
+        embodiment: Embodiment,
+        policy_node: str = "policy_node",
+        namespace: str = "",
+        pictures: bool = False,
     ) -> None:
-        super().__init__(embodiment, policy_node, namespace=namespace, **graph.node_options)
+        options = graph.node_options | {"namespace": namespace}
+        super().__init__(embodiment, policy_node, pictures, **options)
         self.reports: list[PolicyStatus] = []
         """Every status, in order of arrival."""
         self.diagnostics: list[DiagnosticArray] = []

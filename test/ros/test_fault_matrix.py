@@ -72,41 +72,36 @@ NODES: dict[str, dict[str, object]] = {
     "slow": {"policy": "wave", "added_latency_s": 1.0},
     **{name: {"policy": "replay"} for name in RECORDINGS},
 }
-"""By name of a policy node: its parameters."""
+"""Parameters of policy nodes, by a name for each."""
 
 
 @dataclass
 class Stage:
-    """A robot, and policy nodes of which one runs at a time."""
+    """A robot and its policy node."""
 
     graph: Graph
     robot: Robot
-    operators: dict[str, Operator]
+    operator: Operator
 
 
 @pytest.fixture(scope="module")
-def stage(paced: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("recordings")
-    for name, parameters in NODES.items():
-        if name in RECORDINGS:
-            path = folder / f"{name}.json"
-            chunks = [{"targets": table} for table in RECORDINGS[name]]
-            path.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
-            parameters = parameters | {"recording": path}
-        paced.start(
-            "policy_node",
-            "-r",
-            f"__node:={name}",
-            name=name,
-            autostart=True,
-            approach_speed=0.5,
-            **parameters,
-        )
-    operators = {name: Operator(paced, ROBOT, policy_node=name) for name in NODES}
-    with Robot(paced, ROBOT) as robot:
-        for name, operator in operators.items():
-            paced.wait(lambda operator=operator: operator.ready, f"{name} to be active")
-        yield Stage(paced, robot, operators)
+def stage(
+    request: pytest.FixtureRequest, _this_machine_only: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """With the policy node of this name."""
+    name, folder = request.param, tmp_path_factory.mktemp("graph")
+    parameters = NODES[name]
+    if name in RECORDINGS:
+        path = folder / f"{name}.json"
+        chunks = [{"targets": table} for table in RECORDINGS[name]]
+        path.write_text(json.dumps({"joints": ROBOT.command_joints, "chunks": chunks}))
+        parameters = parameters | {"recording": path}
+    with Graph(folder, simulated_time=True) as graph:
+        graph.start("policy_node", autostart=True, approach_speed=0.5, **parameters)
+        operator = Operator(graph, ROBOT)
+        with Robot(graph, ROBOT) as robot:
+            graph.wait(lambda: operator.ready, "an active policy node")
+            yield Stage(graph, robot, operator)
 
 
 class Cut:
@@ -156,9 +151,10 @@ def rest_ns(trajectory: Trajectory) -> int:
 
 
 class Fault(ABC):
-    """Something that goes wrong in a run of one of the nodes, and what the operator does about it."""
+    """Something that goes wrong in a run, and what the operator does about it."""
 
     node = "wave"
+    """Name of the policy node to which it happens."""
     state = PolicyStatus.HOLDING
     words = ""
     continuous = True
@@ -168,7 +164,7 @@ class Fault(ABC):
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
-        self.operator = stage.operators[self.node]
+        self.operator = stage.operator
 
     def begin(self) -> None:  # noqa: B027 - some happen by themselves
         """Makes it happen."""
@@ -243,9 +239,7 @@ class EStop(Fault):
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage)
         self.button = self.operator.create_publisher(Bool, "e_stop", qos.REPORT)
-        stage.graph.wait(
-            lambda: self.button.get_subscription_count() >= len(NODES), "listeners of the e-stop"
-        )
+        stage.graph.wait(self.button.get_subscription_count, "a listener to the e-stop")
 
     def begin(self) -> None:
         self.pressed_ns = self.stage.graph.now_ns()
@@ -402,10 +396,15 @@ def running(fault: Fault) -> Iterator[None]:
         fault.undo()
         run.cancel()
         assert run.result().outcome == RunPolicy.Result.CANCELED
-        fault.stage.graph.spend(0.5)  # the next run may be that of another node, and the arm is to rest
 
 
-@pytest.mark.parametrize("kind", FAULTS, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [(kind.node, kind) for kind in FAULTS],
+    ids=lambda x: getattr(x, "__name__", ""),
+    indirect=["stage"],
+    scope="module",
+)
 def test_a_fault_ends_in_a_hold_with_a_reason_and_a_way_back(
     stage: Stage, kind: type[Fault], figures: Callable[[str, float], None]
 ) -> None:
@@ -435,8 +434,9 @@ def test_a_fault_ends_in_a_hold_with_a_reason_and_a_way_back(
             assert_continuous(fault.arm())
 
 
+@pytest.mark.parametrize("stage", ["ending"], indirect=True, scope="module")
 def test_an_error_of_the_policy_ends_the_run_with_a_stop(stage: Stage) -> None:
-    operator = stage.operators["ending"]
+    operator = stage.operator
     result = operator.run("put the red cube into the bowl").result()
     assert result.outcome == RunPolicy.Result.FAULT
     assert "the recording holds 3 chunks and is at its end" in result.reason

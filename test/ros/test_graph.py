@@ -56,7 +56,7 @@ class Seen:
 def seen(paced: Graph) -> Seen:
     paced.start("sim_node", autostart=True, cameras=False)
     paced.start("policy_node", autostart=True, **TINY)
-    operator = Operator(paced, ROBOT)
+    operator = Operator(paced, ROBOT, pictures=True)
     recording = operator.recording
     with Robot(paced, ROBOT, cameras_only=True):
         paced.wait(lambda: operator.ready and recording.measured, "an active policy node and joint states")

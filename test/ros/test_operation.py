@@ -24,9 +24,9 @@ ROBOT = load("droid_franka")
 HOME = np.array([ROBOT.start_pose[joint] for joint in ROBOT.command_joints])
 INSTRUCTION = "wave"
 SLOW = 0.05
+"""Velocity limit that a description brings for every joint of the arm [rad/s]."""
 VOLATILE = 10
 """Depth of a quality of service that is otherwise rclpy's default: reliable and volatile."""
-"""Velocity limit that a description brings for every joint of the arm [rad/s]."""
 
 
 @pytest.fixture(scope="module")

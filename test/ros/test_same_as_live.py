@@ -99,7 +99,7 @@ def both(graph: Graph, tmp_path_factory: pytest.TempPathFactory) -> Both:
     file = folder / SHIPPED.name
     file.write_text(SHIPPED.read_text().replace("execute_steps: 24", "execute_steps: 16"))
     graph.start("policy_node", autostart=True, use_sim_time=True, embodiment=file, **SETTINGS)
-    player, operator = Player(graph), Operator(graph, ROBOT)
+    player, operator = Player(graph), Operator(graph, ROBOT, pictures=True)
     now_ns = START_NS - 1000 * NS
 
     def active() -> bool:
