@@ -55,7 +55,7 @@ def test_the_ladder_goes_from_none_to_all_and_ends_with_what_is_not_exact() -> N
 def measured(*words: str) -> dict[str, Any]:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    return measure(parser.parse_args(["--steps", "2", "--calls", "4", *words]))
+    return measure(parser.parse_args(["--steps", "2", "--calls", "2", *words]))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_both_kinds_of_calls_are_timed_by_stage(report: dict[str, Any]) -> None:
         assert all(times["median"] <= times["p90"] <= times["p99"] for times in stages.values())
     assert rung["computed_steps"] == 2
     assert rung["chunks_per_s"] == pytest.approx(
-        4 / (begin["chunk"]["median"] + 3 * proceed["chunk"]["median"]), rel=0.5
+        2 / (begin["chunk"]["median"] + proceed["chunk"]["median"]), rel=0.5
     )
     assert 0 < rung["share_of_peak"] < 1
 
@@ -115,7 +115,8 @@ def test_a_ladder_is_for_one_device() -> None:
 def test_a_ladder_tells_ratio_and_error_of_every_rung(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    short = [rung for rung in ladder(torch.device("cpu")) if not rung.switches.compile]
+    plain, *_, exact = (rung for rung in ladder(torch.device("cpu")) if not rung.switches.compile)
+    short = [plain, exact]
     short.append(Setting("+ images ahead", short[-1].switches, ahead=True))
     short.append(Setting("+ float8_cache", replace(short[-1].switches, float8_cache=True)))
     monkeypatch.setattr("dreamzero_ros.engine.bench.ladder", lambda *_: short)

@@ -52,8 +52,15 @@ def test_narrow_zeros_stay_zeros() -> None:
     assert torch.equal(scale, torch.full((2, 1), SMALLEST_SCALE / LARGEST))
 
 
-@pytest.mark.parametrize("others", [EAGER, EXACT], ids=["eager", "exact"])
-@pytest.mark.parametrize("steps", [16, 8])
+@pytest.mark.parametrize(
+    ("others", "steps"),
+    [
+        pytest.param(EXACT, 8, id="exact-8"),
+        pytest.param(EAGER, 8, id="eager-8", marks=pytest.mark.slow),
+        pytest.param(EAGER, 16, id="eager-16", marks=pytest.mark.slow),
+        pytest.param(EXACT, 16, id="exact-16", marks=pytest.mark.slow),
+    ],
+)
 def test_the_error_over_a_closed_loop_is_as_stated(engine: Engine, others: Switches, steps: int) -> None:
     def rolled(chosen: Switches) -> Rollout:
         session = Session(engine, SamplerConfig(dit_steps=steps), switches=chosen)

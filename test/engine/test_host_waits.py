@@ -47,7 +47,10 @@ def engine() -> Engine:
     return random_engine("tiny", "cpu", torch.float32)
 
 
-@pytest.mark.parametrize("switches", [EAGER, EXACT], ids=["eager", "exact"])
+@pytest.mark.parametrize(
+    "switches",
+    [pytest.param(EAGER, id="eager", marks=pytest.mark.slow), pytest.param(EXACT, id="exact")],
+)
 def test_the_host_waits_only_to_decide_about_steps(engine: Engine, switches: Switches) -> None:
     """After the prompt has been read; also in the first window, in which all is seen for the first time."""
     for steps in (8, "dynamic"):

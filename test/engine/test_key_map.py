@@ -209,6 +209,7 @@ def test_no_parameter_is_left_without_a_place(large: Engine) -> None:
         assert set(table) == {name for name, _ in module.named_parameters()}
 
 
+@pytest.mark.slow
 def test_a_large_variant_on_the_meta_device_takes_no_memory() -> None:
     """In a process of its own, because memory is counted at its peak; the weights would take 92 GB."""
     code = (

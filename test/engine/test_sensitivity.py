@@ -15,6 +15,7 @@ pytest.importorskip("torchao", reason="torchao is not installed: requirements/to
 pytestmark = pytest.mark.cpu
 
 
+@pytest.mark.slow
 def test_what_stays_native_makes_most_of_the_error() -> None:
     """And the weights are native again afterwards."""
     engine = random_engine("tiny", "cpu", torch.float32, seed=3)

@@ -67,8 +67,18 @@ def rolled(engine: Engine):
     return rolled
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
-@pytest.mark.parametrize("switch", SWITCHED)
+ALONE = "dynamic"
+"""With this sampler each switch is tried alone, too; with the others, in `make test-all`."""
+
+
+@pytest.mark.parametrize(
+    ("switch", "sampler"),
+    [
+        pytest.param(switch, sampler, marks=() if switch == "exact" or sampler == ALONE else pytest.mark.slow)
+        for switch in SWITCHED
+        for sampler in SAMPLERS
+    ],
+)
 def test_exact_switches_change_nothing(rolled, switch: str, sampler: str) -> None:
     assert_equal(rolled(sampler, SWITCHED[switch]), rolled(sampler, EAGER))
 
@@ -102,8 +112,19 @@ def test_calls_differ_so_that_equality_means_something(rolled) -> None:
     assert all((one - other).abs().max() > 1e-3 for one, other in pairwise(actions))
 
 
-@pytest.mark.parametrize("sampler", ["all steps", "8 of 16 steps", "dynamic", "decoupled"])
-@pytest.mark.parametrize("others", [EAGER, EXACT])
+@pytest.mark.parametrize(
+    ("others", "sampler"),
+    [
+        (EXACT, "8 of 16 steps"),
+        (EXACT, "decoupled"),
+        (EAGER, "dynamic"),
+        pytest.param(EAGER, "all steps", marks=pytest.mark.slow),
+        pytest.param(EAGER, "8 of 16 steps", marks=pytest.mark.slow),
+        pytest.param(EAGER, "decoupled", marks=pytest.mark.slow),
+        pytest.param(EXACT, "all steps", marks=pytest.mark.slow),
+        pytest.param(EXACT, "dynamic", marks=pytest.mark.slow),
+    ],
+)
 def test_without_guidance_in_the_last_pass_the_actions_stay(rolled, sampler: str, others: Switches) -> None:
     """So does the video up to the last step that runs the transformer."""
     trimmed = rolled(sampler, replace(others, trim_guidance=True))

@@ -110,6 +110,7 @@ def test_a_folder_with_files_is_not_overwritten(engine: Engine, folder: Path) ->
         save_checkpoint(engine, folder)
 
 
+@pytest.mark.slow
 def test_loading_takes_memory_for_one_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a process of its own, because memory is counted at its peak."""
     wide = replace(TINY.transformer, ffn_dim=100_000, num_layers=4)

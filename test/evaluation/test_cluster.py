@@ -44,6 +44,7 @@ def test_a_cluster_reports_the_same(sessions: Path, tmp_path: Path, monkeypatch:
 
 
 @needs_ray
+@pytest.mark.slow
 def test_what_a_cluster_does_not_have_is_said(
     sessions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

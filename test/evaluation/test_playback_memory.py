@@ -54,6 +54,7 @@ print(memory("VmHWM") - before, len(episode.calls.used), sum(episode.holds.value
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peak memory is read from /proc of Linux")
 def test_ten_minutes_are_played_in_less_than_a_gigabyte(
     tmp_path: Path, figures: Callable[[str, float], None]

@@ -215,9 +215,10 @@ def test_other_settings_need_another_folder(
         (("{sessions}", "--latency", "-1"), "0 s or more"),
         (("{sessions}", "--topic", "rist_image:=/x"), "expected a stream"),
         (("{sessions}", "--policy", "dreamzero"), "exactly one of the parameters checkpoint"),
-        (
+        pytest.param(
             ("{sessions}", "--policy", "dreamzero", "--workers", "2"),
             "exactly one of the parameters checkpoint",
+            marks=pytest.mark.slow,
         ),
     ],
 )

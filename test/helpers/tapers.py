@@ -13,10 +13,11 @@ TOLERANCE = 1e-6
 """Rounding, in positions [rad] and velocities [rad/s]."""
 
 
-def fr3_limits() -> Limits:
-    """Limits of the seven arm joints from the robot file."""
+def fr3_limits(joints: int = 7) -> Limits:
+    """Limits of the seven arm joints from the robot file, again and again where there are more joints."""
     robot = load("droid_franka", {"arm": "fr3"})
-    rows = [robot.limits[joint] for joint in robot.command_joints if "finger" not in joint]
+    arm = [robot.limits[joint] for joint in robot.command_joints if "finger" not in joint]
+    rows = [arm[joint % len(arm)] for joint in range(joints)]
     tapers = [row.velocity_taper for row in rows]
     return Limits(
         *(

@@ -164,6 +164,7 @@ def meeting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_several_devices_answer_as_one_does_and_leave_nothing(meeting: Path) -> None:
     robot = load("droid_franka")
     rng = np.random.default_rng(1)

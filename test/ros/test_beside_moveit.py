@@ -134,7 +134,7 @@ def operator_of(paced: Graph, node: str) -> Operator:
 
 
 def begun(operator: Operator, controller: Controller, start_ns: int) -> int:
-    """How many trajectories of a controller begin at a time: a chunk and the stop after it may begin at one."""
+    """How many trajectories of a controller begin at a time; a chunk and the stop after it may both."""
     return [way.start_ns for way in operator.trajectories()[controller.joints]].count(start_ns)
 
 

@@ -203,13 +203,7 @@ def fp8_products(device: torch.device, config: ModelConfig) -> Result:
 
 def against_cpu(device: torch.device, sizes: Sizes) -> Result:
     """Compare what rounds on the device with what the same rounds on a CPU, by float32."""
-    x = 10 ** torch.linspace(-3, 3, 4096, device=device)[:, None] * torch.randn(4096, 128, device=device)
-    stored, scale = narrow(x)
-    allowed = torch.maximum(FLOAT8_ROUNDING * x.abs(), FLOAT8_STEP * scale) * (
-        1 + 2**-20
-    )  # and float32's own
-    worst = float(((widen(stored, scale, torch.float32) - x).abs() / allowed).max())
-    checks = [Check("numbers in float8", worst, 1.0, "largest error, as a share of the format's rounding")]
+    checks = [numbers_in_float8(device)]
     with full_float32():
         engine = random_engine("tiny", device, torch.float32, seed=3)
         sampler, noise = _few_steps(), _noise(engine.config)
@@ -225,6 +219,16 @@ def against_cpu(device: torch.device, sizes: Sizes) -> Result:
     if device.type == "cpu":
         result.notes.append("this is a CPU: it was compared with itself")
     return result
+
+
+def numbers_in_float8(device: torch.device) -> Check:
+    """Compare numbers of all sizes, stored as the float8 cache stores them, with themselves."""
+    x = 10 ** torch.linspace(-3, 3, 4096, device=device)[:, None] * torch.randn(4096, 128, device=device)
+    stored, scale = narrow(x)
+    of_format = torch.maximum(FLOAT8_ROUNDING * x.abs(), FLOAT8_STEP * scale)
+    allowed = of_format * (1 + 2**-20)  # and float32's own
+    worst = float(((widen(stored, scale, torch.float32) - x).abs() / allowed).max())
+    return Check("numbers in float8", worst, 1.0, "largest error, as a share of the format's rounding")
 
 
 def large_in_bfloat16(device: torch.device, sizes: Sizes) -> Result:

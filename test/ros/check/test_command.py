@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from library_lines import library_lines
 from robot import JOINT_STATES, Fault, Robot
 from ros_graph import TINY, Graph, Operator
 from sensor_msgs.msg import Image
+from spawned import gone
 from trajectory_msgs.msg import JointTrajectory
 from warm import WarmProcesses
 
@@ -37,27 +37,17 @@ ROOT = Path(__file__).parents[3]
 ROBOT = load("droid_franka")
 LEFT, RIGHT, WRIST = (camera.name for camera in ROBOT.cameras)
 HAND = "panda_hand_controller"
-PATIENCE_S = 150.0
+MODULE = "dreamzero_ros.ros.check.command"
+PATIENCE_S = 600.0
+"""Longest wait for the end of a process [s]; a busy machine may be slow."""
 MODEL = [f"{name}:={value}" for name, value in TINY.items()] + ["max_observation_age_s:=1.0"]
 """Parameters of every check; a busy machine may be slow with messages."""
-
-Rows = dict[tuple[str, str], dict[str, str]]
-"""By section and name."""
-
 
 FOUND_S = 5
 """In which every node is found, on a busy machine too [s]."""
 
-
-def command(*words: str, **options: Any) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "dreamzero_ros.ros.check.command", *words],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        **options,
-    )
+Rows = dict[tuple[str, str], dict[str, str]]
+"""By section and name."""
 
 
 def check(
@@ -75,7 +65,7 @@ def check(
 def warm(environment: dict[str, str], *words: str) -> tuple[int, str]:
     """Exit code and output of the command, in a process that has everything imported."""
     with TemporaryDirectory() as folder, WarmProcesses(environment, Path(folder)) as processes:
-        code = processes.start("check", "dreamzero_ros.ros.check.command", words).wait(PATIENCE_S)
+        code = processes.start("check", MODULE, words).wait(PATIENCE_S)
         return code, processes.log("check").read_text()
 
 
@@ -284,9 +274,10 @@ def test_a_missing_checkpoint_file_is_told(graph: Graph, tmp_path: Path) -> None
 
 def test_the_first_try_shows_a_whole_table() -> None:
     calm = ["-p", "max_observation_age_s:=1.0", "-p", "mode:=blocking"]  # a busy machine may be slow
-    process = command("--sim", "--seconds", "2", "--ros-args", *calm)
-    said, complaints = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, said + complaints
+    words = [sys.executable, "-m", MODULE, "--sim", "--seconds", "2", "--ros-args", *calm]
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    said, complaints = ended.stdout, ended.stderr
+    assert ended.returncode == 0, said + complaints
     lines = said.splitlines()
     assert max(map(len, lines)) <= 100 and lines[-1].endswith("0 fail, 0 skipped: ready")
     assert library_lines(said + complaints) == []
@@ -294,17 +285,25 @@ def test_the_first_try_shows_a_whole_table() -> None:
         assert words in said
 
 
-def test_ctrl_c_ends_it_and_its_robot() -> None:
-    with command("--sim", "--seconds", "60", env=os.environ | {"PYTHONUNBUFFERED": "1"}) as process:
-        while not process.stdout.readline().startswith("Model"):
-            assert process.poll() is None
+def test_ctrl_c_ends_it_and_its_robot(graph: Graph, tmp_path: Path) -> None:
+    with WarmProcesses(graph.environment, tmp_path) as processes:
+        process = processes.start("check", MODULE, ["--sim", "--seconds", "60"])
+        log = processes.log("check")
+        graph.wait(lambda: log.exists() and "Model" in log.read_text(), "the first rows")
+        robots = children_of(process.pid)
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=PATIENCE_S)
-        assert process.returncode == 130
+        assert process.wait(PATIENCE_S) == 130
+    assert robots and all(map(gone, robots))
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of what a process has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_wrong_usage_is_refused_and_help_teaches(graph: Graph) -> None:
-    helped = command("--help").communicate(timeout=PATIENCE_S)[0]
+    code, helped = warm(graph.environment, "--help")
+    assert code == 0
     for word in ("--params-file config/policy_node.yaml", "Nothing moves", "--no-policy", "130 Ctrl-C"):
         assert word in " ".join(helped.split())
     for words in (["--seconds", "0"], ["--ros-args", "-p", "dtype:=float8"]):
