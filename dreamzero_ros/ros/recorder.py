@@ -67,7 +67,7 @@ class Recorder(Node):
         self._buffer = ObservationBuffer(embodiment, np.inf)
         self._intake = Intake(self._buffer, {})
         self.status: PolicyStatus | None = None
-        self._action = ActionClient(self, RunPolicy, f"{policy_node}/run")
+        self.run_client = ActionClient(self, RunPolicy, f"{policy_node}/run")
         self._goal: ClientGoalHandle | None = None
         keep = self.recording
         self.create_subscription(JointState, "joint_states", self._take_joints, SENSOR)
@@ -84,11 +84,11 @@ class Recorder(Node):
     def ready(self) -> bool:
         """Whether the policy node takes runs."""
         active = self.status is not None and self.status.state != PolicyStatus.INACTIVE
-        return active and self._action.server_is_ready()
+        return active and self.run_client.server_is_ready()
 
     def begin(self, instruction: str) -> None:
         """Sends the goal of a run without a time limit."""
-        goal = self._action.send_goal_async(RunPolicy.Goal(instruction=instruction))
+        goal = self.run_client.send_goal_async(RunPolicy.Goal(instruction=instruction))
         goal.add_done_callback(self._take_goal)
 
     def cancel(self) -> None:

@@ -18,10 +18,9 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
-from rclpy.action import ActionClient
 from rclpy.action.client import ClientGoalHandle
 from rclpy.context import Context
-from rclpy.experimental import EventsExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.task import Future
@@ -80,7 +79,7 @@ class Graph:
         self.processes = WarmProcesses(self.environment, folder)
         self.context = Context()
         rclpy.init(context=self.context, domain_id=self.domain)
-        self.executor = EventsExecutor(context=self.context)
+        self.executor = SingleThreadedExecutor(context=self.context)
         self.clock = SimTime(self.context) if simulated_time else None
         if self.clock is not None:
             self.executor.add_node(self.clock)
@@ -106,9 +105,17 @@ class Graph:
 
     @property
     def node_options(self) -> dict[str, Any]:
-        """Arguments of `Node` that make a node of the test process part of the graph."""
-        overrides = [Parameter("use_sim_time", value=self.clock is not None)]
-        return {"context": self.context, "parameter_overrides": overrides}
+        """Arguments of `Node` that make a node of the test process part of the graph.
+
+        It has no services that nobody calls: an executor looks at all of them each time it waits.
+        """
+        values = {"use_sim_time": self.clock is not None, "start_type_description_service": False}
+        return {
+            "context": self.context,
+            "parameter_overrides": [Parameter(name, value=value) for name, value in values.items()],
+            "start_parameter_services": False,
+            "enable_rosout": False,
+        }
 
     def now_ns(self) -> int:
         """Time now on the clock of the graph [ns, ROS clock]."""
@@ -185,7 +192,6 @@ class Operator(Recorder):
         self._service_clients = {
             name: self.create_client(kind, f"{policy_node}/{name}") for name, kind in SERVICES.items()
         }
-        self._runs = ActionClient(self, RunPolicy, f"{policy_node}/run")
         self.create_subscription(PolicyStatus, f"{policy_node}/status", self.reports.append, REPORT)
         self.create_subscription(DiagnosticArray, "/diagnostics", self.diagnostics.append, REPORT)
         graph.executor.add_node(self)
@@ -243,7 +249,7 @@ class Operator(Recorder):
     ) -> Run:
         """Sends a goal and waits until it is accepted."""
         self._have_time_wait()
-        self._graph.wait(self._runs.server_is_ready, "run action")
+        self._graph.wait(self.run_client.server_is_ready, "run action")
         self._graph.wait(self._introduced, "an answer of the policy node")
         goal = RunPolicy.Goal(
             instruction=instruction,
@@ -251,7 +257,7 @@ class Operator(Recorder):
             idle_time=Duration(sec=idle_time_s),
             from_start_pose=from_start_pose,
         )
-        handle = self._wait(self._runs.send_goal_async(goal), "answer to the goal")
+        handle = self._wait(self.run_client.send_goal_async(goal), "answer to the goal")
         assert handle.accepted
         return Run(self._graph, handle)
 

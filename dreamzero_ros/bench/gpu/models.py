@@ -111,7 +111,7 @@ class Model:
         self.linear_format = linear_format
         self._plain: Timed | None = None
         self._spread = 0.0
-        self.rungs = [rung for rung in ladder(device) if sizes.compile or not rung.switches.compile]
+        self.rungs = [rung for rung in ladder(device) if sizes.compile_timed or not rung.switches.compile]
         last_exact = [rung for rung in self.rungs if not rung.switches.float8_cache][-1]
         self.all = replace(last_exact, name="all", ahead=True, linear_format=linear_format)
         """All speed-ups that leave the actions as they are; images are encoded as they arrive."""

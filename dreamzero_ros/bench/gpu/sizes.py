@@ -27,7 +27,9 @@ class Sizes:
     dtype: torch.dtype
     """Of the models that are timed."""
     compile: bool
-    """Whether blocks are compiled."""
+    """Whether blocks are compiled where speed-ups are checked."""
+    compile_timed: bool
+    """Whether blocks are compiled in models that are timed; a CPU takes minutes for each."""
     window: int
     """Calls of a window for the headline figures: the first begins it."""
     steps: tuple[int, int]
@@ -44,6 +46,7 @@ LARGE = Sizes(
     checked=replace(WAN21_14B, transformer=replace(WAN21_14B.transformer, num_layers=LAYERS_CHECKED)),
     dtype=torch.bfloat16,
     compile=True,
+    compile_timed=True,
     window=3,
     steps=(8, 4),
     scenarios=4,
@@ -55,6 +58,7 @@ SMALL = Sizes(
     checked=TINY,
     dtype=torch.float32,
     compile=True,
+    compile_timed=False,
     window=2,
     steps=(8, 4),
     scenarios=2,
