@@ -14,13 +14,21 @@ from dreamzero_ros.bench.gpu.goldens import goldens_folder
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # several tests run at a time, and their tensors are small
 pytest.register_assert_rewrite("closed_loop")
-settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("any machine")
+ANYWHERE = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("usual", max_examples=40, **ANYWHERE)
+settings.register_profile("thorough", max_examples=200, **ANYWHERE)
+settings.load_profile("usual")
 
 TIERS = {"cpu", "ros", "gpu"}
 
 FIGURE = "figure"
 """Name of the property of a test report that holds a line of figures."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tries more examples where all tests run (`make test-all`)."""
+    if not config.option.markexpr:
+        settings.load_profile("thorough")
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Module:

@@ -55,13 +55,12 @@ def recorded(engine: Engine, sampler: SamplerConfig, others: Switches, batch: in
     [
         (EAGER, "all steps"),
         (EXACT, "dynamic"),
-        (EXACT, "decoupled"),
         (TRIMMED, "one step"),
         *(
             pytest.param(others, sampler, marks=pytest.mark.slow)
             for others, samplers in (
                 (EAGER, ("8 of 16 steps",)),
-                (EXACT, ("all steps", "8 of 16 steps", "unguided", "one step")),
+                (EXACT, ("all steps", "8 of 16 steps", "decoupled", "unguided", "one step")),
                 (TRIMMED, ("8 of 16 steps", "dynamic")),
             )
             for sampler in samplers

@@ -94,7 +94,8 @@ def test_a_rank_that_is_silent_is_missed_after_a_while_and_ended(folder: Path) -
     assert gone(pid) and not meetings(folder)
 
 
-@pytest.mark.parametrize("state", [pytest.param("loaded", marks=pytest.mark.slow), "waiting"])
+@pytest.mark.slow
+@pytest.mark.parametrize("state", ["loaded", "waiting"])
 def test_ranks_end_with_rank_0(folder: Path, state: str) -> None:
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, state],

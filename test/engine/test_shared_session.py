@@ -25,7 +25,7 @@ CASES = {
     "dynamic": Case(SamplerConfig(dit_steps="dynamic"), EXACT),
 }
 LAYOUTS = {
-    "guidance": (2, True, 3, ["exact", "trimmed", "dynamic"]),
+    "guidance": (2, True, 3, ["exact", "dynamic"]),
     "tokens": (3, False, 3, ["eager"]),
     "both": (4, True, 2, ["eager", "trimmed"]),
 }

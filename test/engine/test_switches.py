@@ -68,13 +68,20 @@ def rolled(engine: Engine):
 
 
 ALONE = "dynamic"
-"""With this sampler each switch is tried alone, too; with the others, in `make test-all`."""
+"""The sampler with which each switch is tried alone, too; `make test-all` tries all with all."""
+TOGETHER = ("8 of 16 steps", "decoupled", "one step")
+"""Samplers with which all of them are tried together."""
+
+
+def usual(switch: str, sampler: str) -> bool:
+    """Whether `make test` tries it."""
+    return sampler == ALONE or (switch == "exact" and sampler in TOGETHER)
 
 
 @pytest.mark.parametrize(
     ("switch", "sampler"),
     [
-        pytest.param(switch, sampler, marks=() if switch == "exact" or sampler == ALONE else pytest.mark.slow)
+        pytest.param(switch, sampler, marks=() if usual(switch, sampler) else pytest.mark.slow)
         for switch in SWITCHED
         for sampler in SAMPLERS
     ],

@@ -119,7 +119,7 @@ def test_an_evaluation_that_was_killed_goes_on_to_the_same_report(
     assert not leftovers(out)
 
 
-@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_no_process_and_says_how_to_go_on(sessions: Path, tmp_path: Path, workers: int) -> None:
     out, said = tmp_path / "interrupted", tmp_path / "said.txt"
     command = [

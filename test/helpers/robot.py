@@ -91,6 +91,7 @@ class Robot(Node):
         self._executing: dict[tuple[str, ...], Trajectory] = {}
         self._periods = -1
         self._joint_states = None
+        self._patterns = {camera.name: _pattern(camera) for camera in embodiment.cameras}
         self._cameras = {
             camera: self.create_publisher(
                 CompressedImage if camera.compressed else Image,
@@ -167,10 +168,15 @@ class Robot(Node):
 
     def _image(self, camera: Camera, now_ns: int) -> Image | CompressedImage:
         """A pattern that wanders."""
-        rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.uint8)
-        picture = np.stack([rows, columns, rows + columns], axis=-1) + np.uint8(self._periods % 256)
+        picture = self._patterns[camera.name] + np.uint8(self._periods % 256)
         message = image_message(picture, now_ns, camera.name)
         if not camera.compressed:
             return message
         _, data = cv2.imencode(".jpg", picture)
         return CompressedImage(header=message.header, format="jpeg", data=data.tobytes())
+
+
+def _pattern(camera: Camera) -> np.ndarray:
+    """(H, W, 3) values that grow to the right, downwards, and both ways."""
+    rows, columns = np.mgrid[: camera.height, : camera.width].astype(np.uint8)
+    return np.stack([rows, columns, rows + columns], axis=-1)

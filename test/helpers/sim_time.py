@@ -49,9 +49,7 @@ class SimTime(Node):
     """
 
     def __init__(self, context: Context) -> None:
-        super().__init__(
-            "sim_time", context=context, start_parameter_services=False, enable_rosout=False
-        )
+        super().__init__("sim_time", context=context, start_parameter_services=False, enable_rosout=False)
         self.now_ns = START_NS
         """Time now [ns, ROS clock]."""
         self.steps: list[Callable[[int], None]] = []

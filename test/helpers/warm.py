@@ -30,8 +30,10 @@ IMPORTED = [
     "dreamzero_ros.ros.policy_node",
     "dreamzero_ros.ros.sim_node",
 ]
-
 """What a process that is forked has imported, where it can be imported at all."""
+
+PR_SET_PDEATHSIG = 1
+"""Linux: the signal that a process gets when its parent ends."""
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(IMPORTED)
@@ -84,6 +86,9 @@ class WarmProcesses(Processes):
 
 def _run(module: str, arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
     os.setsid()
+    ctypes.CDLL(None).prctl(
+        PR_SET_PDEATHSIG, signal.SIGKILL
+    )  # the server ends with the tests, however they end
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

@@ -149,7 +149,7 @@ def assert_continues(trajectory: Trajectory, executing: Trajectory, until_ns: in
         np.testing.assert_allclose(new, old, atol=1e-5)
 
 
-@examples(max_examples=400, deadline=None)
+@examples(max_examples=4 * examples().max_examples)
 @given(cases())
 def test_every_plan_is_continuous_within_limits_and_ends_at_rest(case: Case) -> None:
     result = case.plan()
@@ -173,7 +173,7 @@ def test_every_plan_is_continuous_within_limits_and_ends_at_rest(case: Case) -> 
     assert trajectory.end_ns >= result.covered_until_ns or result.used == 0
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=2 * examples().max_examples)
 @given(cases(), st.data())
 def test_tighter_limits_are_reached_by_braking(case: Case, data: st.DataObject) -> None:
     """A speed limit lowered in motion must not become a step in velocity."""
@@ -192,7 +192,7 @@ def test_tighter_limits_are_reached_by_braking(case: Case, data: st.DataObject) 
     assert (after.velocities[-1] == 0).all()
 
 
-@examples(max_examples=200, deadline=None)
+@examples(max_examples=2 * examples().max_examples)
 @given(cases())
 def test_a_stop_continues_brakes_and_holds(case: Case) -> None:
     executing = case.executing or hold(case.chunk.joints, case.measured, case.now_ns)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from closed_loop import assert_at_rest_in_the_end, assert_continuous
 from robot import JOINT_STATES, Robot, encoded_as, in_parts
-from ros_graph import ARRIVAL_S, TINY, Graph, Operator
+from ros_graph import ARRIVAL_S, Graph, Operator
 
 from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns
@@ -45,7 +45,7 @@ def stage(paced: Graph, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pl
     topic = f"topic: {COMPRESSED}/image_raw"
     assert topic in text
     path.write_text(text.replace(topic, f"{topic}/compressed\n    compressed: true"))
-    paced.start("policy_node", autostart=True, embodiment=path, **TINY)
+    paced.start("policy_node", autostart=True, embodiment=path, policy="wave")
     embodiment = load(path)
     operator = Operator(paced, embodiment)
     with Robot(paced, embodiment) as robot:

@@ -64,6 +64,7 @@ def stage(
             yield Stage(graph, operator, node, folder)
 
 
+@pytest.mark.slow
 def test_a_rank_that_is_lost_in_a_run_ends_it_and_the_node_can_be_configured_anew(stage: Stage) -> None:
     operator = stage.operator
     stage.go(UP)
