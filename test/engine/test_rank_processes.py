@@ -36,7 +36,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ({"fails": "there is no such checkpoint"}, "rank 1 on cpu: there is no such checkpoint"),
+        pytest.param(
+            {"fails": "there is no such checkpoint"},
+            "rank 1 on cpu: there is no such checkpoint",
+            marks=pytest.mark.slow,
+        ),
         pytest.param({"killed": True}, "rank 1 on cpu was ended by SIGKILL", marks=pytest.mark.slow),
     ],
 )

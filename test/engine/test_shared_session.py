@@ -30,7 +30,9 @@ LAYOUTS = {
     "both": (4, True, 2, ["eager", "trimmed"]),
 }
 """Number of ranks, whether they split guidance, number of heads, and what they share."""
-LAYOUTS_TRIED = ["guidance", "tokens", pytest.param("both", marks=pytest.mark.slow)]
+LAYOUTS_TRIED = [
+    pytest.param(layout, marks=() if layout == "guidance" else pytest.mark.slow) for layout in LAYOUTS
+]
 
 
 @pytest.fixture(scope="module")

@@ -191,7 +191,8 @@ def fresh_blocks() -> Iterator[None]:
 @pytest.mark.parametrize(
     ("sampler", "backend"),
     [
-        ("8 of 16 steps", "eager"),
+        ("one step", "eager"),
+        pytest.param("8 of 16 steps", "eager", marks=pytest.mark.slow),
         pytest.param("8 of 16 steps", "inductor", marks=pytest.mark.slow),
         pytest.param("all steps", "inductor", marks=pytest.mark.slow),
     ],

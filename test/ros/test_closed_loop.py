@@ -23,7 +23,7 @@ from dreamzero_ros.ros.status import CODES
 
 pytestmark = pytest.mark.ros
 
-SHORT_S, LONG_S = 12, 60
+SHORT_S, LONG_S = 9, 60
 """Simulated time of a run [s]."""
 SHORT = [("droid_franka", 0.1), ("agibot_g1", 0.6), ("yam", 1.2)]
 LOOK_NS = 30_000_000

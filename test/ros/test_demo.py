@@ -137,6 +137,7 @@ def test_a_killed_demo_takes_its_nodes_along(tmp_path: Path) -> None:
         segment.unlink(missing_ok=True)
 
 
+@pytest.mark.slow
 def test_a_node_that_fails_ends_the_demo_with_its_words(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     demo = start(str(tmp_path), "--footage", str(tmp_path / "videos"), "--out", str(tmp_path / "out"))
