@@ -80,6 +80,7 @@ def test_replayed_calls_change_nothing_and_no_later_window_records(
     assert recorder.recorded == recordings < recorder.replayed
 
 
+@pytest.mark.slow
 def test_replayed_calls_change_nothing_in_a_batch(engine: Engine) -> None:
     calls = inputs(engine.config, batch=2)
     session, _ = recorded(engine, SAMPLERS["all steps"], EXACT, batch=2)

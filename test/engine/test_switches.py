@@ -192,9 +192,14 @@ def fresh_blocks() -> Iterator[None]:
     ("sampler", "backend"),
     [
         ("one step", "eager"),
-        pytest.param("8 of 16 steps", "eager", marks=pytest.mark.slow),
-        pytest.param("8 of 16 steps", "inductor", marks=pytest.mark.slow),
-        pytest.param("all steps", "inductor", marks=pytest.mark.slow),
+        *(
+            pytest.param(sampler, backend, marks=pytest.mark.slow)
+            for sampler, backend in (
+                ("8 of 16 steps", "eager"),
+                ("8 of 16 steps", "inductor"),
+                ("all steps", "inductor"),
+            )
+        ),
     ],
 )
 def test_compiled_blocks_change_nothing_and_are_compiled_no_more_after_a_window(

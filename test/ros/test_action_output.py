@@ -76,7 +76,7 @@ def started(folder: Path, name: str, parameters: dict[str, str], output: str) ->
         assert graph.processes.stop() == {"sim_node": 0, "policy_node": 0}
 
 
-@pytest.fixture(scope="module", params=ROBOTS)
+@pytest.fixture(scope="module", params=["droid_franka", pytest.param("yam", marks=pytest.mark.slow)])
 def loop(
     request: pytest.FixtureRequest, _this_machine_only: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Loop]:

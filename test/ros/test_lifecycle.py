@@ -229,7 +229,7 @@ def test_namespace_name_and_topics_can_be_remapped(stage: Stage) -> None:
 def test_the_run_command_waits_until_the_node_is_active(stage: Stage, tmp_path: Path) -> None:
     bring(stage.operator, "inactive")
     with Processes(stage.graph.environment, tmp_path) as processes:
-        words = [INSTRUCTION, "--time-limit", "2"]
+        words = [INSTRUCTION, "--time-limit", "4"]
         process = processes.start("run", "dreamzero_ros.ros.run_command", words)
         said = processes.log("run")
         stage.graph.wait(lambda: "inactive: " in said.read_text(), "the command to say why it waits")
