@@ -99,7 +99,7 @@ $(TEST_INTERFACES): $(VENV)/.python $(wildcard test/interfaces/*.* test/interfac
 test: $(TEST_READY)  ## the tests; a part of them: make test TESTS=test/motion
 	@$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile $(TESTS)
 
-test-all: $(TEST_READY)  ## all tests, those that take long or need an idle machine, too: half an hour or more
+test-all: $(TEST_READY)  ## all tests, those that take long or need an idle machine, too: an hour or more
 	@$(BIN)/python -m pytest -m "" $(TESTS)
 
 $(JAZZY)/.ready: requirements/jazzy.txt requirements/dev.txt
