@@ -38,7 +38,7 @@ JOINTS = ROBOT.command_joints
 HOME = np.array([ROBOT.start_pose[joint] for joint in JOINTS])
 OPEN, CLOSED = 0.04, 0.0
 MOST_UNDER_WAY = 8
-"""Goals without a result: ROS keeps ten answers for a client that is too busy to take them, and drops more."""
+"""Goals without a result: ROS keeps ten answers for a client that is too busy, and drops more."""
 QUIET_S = 0.5
 """Time in which an answer that is not to come would have come."""
 
