@@ -86,9 +86,7 @@ class WarmProcesses(Processes):
 
 def _run(module: str, arguments: Sequence[str], environment: Mapping[str, str], log: str) -> None:
     os.setsid()
-    ctypes.CDLL(None).prctl(
-        PR_SET_PDEATHSIG, signal.SIGKILL
-    )  # the server ends with the tests, however they end
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # its parent ends as the tests do
     os.environ.clear()
     os.environ.update(environment)
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)

@@ -131,11 +131,11 @@ class RecordedEncoders:
 
     def stream_video(self) -> VideoStream:
         """Refuse: no video was recorded piece by piece."""
-        raise NotImplementedError
+        raise NotImplementedError("the recorded loops have no video that was encoded piece by piece")
 
     def decode_video(self, latents: Tensor) -> Tensor:
         """Refuse: no decoded video was recorded."""
-        raise NotImplementedError
+        raise NotImplementedError("the recorded loops have no decoded video")
 
 
 def recorded_engine(

@@ -27,13 +27,7 @@ CPU = torch.device("cpu")
 WITHOUT_TORCHAO = {"large_model_fp8"}
 
 
-@pytest.mark.parametrize(
-    "stage",
-    [
-        pytest.param(stage, id=stage.name, marks=pytest.mark.slow if stage.name == "second_model" else ())
-        for stage in STAGES
-    ],
-)
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_every_stage_measures_all_its_parts_on_a_cpu(
     stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

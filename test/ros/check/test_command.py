@@ -275,7 +275,7 @@ def test_a_missing_checkpoint_file_is_told(graph: Graph, tmp_path: Path) -> None
 def test_the_first_try_shows_a_whole_table() -> None:
     calm = ["-p", "max_observation_age_s:=1.0", "-p", "mode:=blocking"]  # a busy machine may be slow
     words = [sys.executable, "-m", MODULE, "--sim", "--seconds", "2", "--ros-args", *calm]
-    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    ended = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     said, complaints = ended.stdout, ended.stderr
     assert ended.returncode == 0, said + complaints
     lines = said.splitlines()
