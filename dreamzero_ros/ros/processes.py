@@ -36,7 +36,7 @@ class Processes:
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, name: str, module: str, arguments: Sequence[str] = ()) -> subprocess.Popen[bytes]:
-        """Starts `python -m module arguments` under a name."""
+        """Starts `python -m module arguments` under a name; called by the main thread."""
         with self.log(name).open("wb") as log, _uninterrupted():
             process = subprocess.Popen(
                 [sys.executable, "-m", module, *arguments],
@@ -45,7 +45,7 @@ class Processes:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C reaches the parent only, which ends these in order
-                preexec_fn=_begin,
+                preexec_fn=_end_with_parent,
             )
             self._running[name] = process
         return process
@@ -88,15 +88,22 @@ def _stop(process: subprocess.Popen[bytes]) -> int:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Keeps signals back, so that none falls between the start of a process and its entry in the list."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    """Puts signals off, so that none falls between the start of a process and its entry in the list.
+
+    Their handlers are exchanged, which a process that is started does not inherit. To block signals would
+    not do: another thread takes them, and the main thread handles them all the same.
+    """
+    came: list[int] = []
+    handlers = {number: signal.signal(number, lambda taken, _: came.append(taken)) for number in SIGNALS}
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in came:
+            signal.raise_signal(number)
 
 
-def _begin() -> None:
-    """Runs in the child before it becomes the node: it hears signals, and a killed parent takes it along."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+def _end_with_parent() -> None:
+    """Runs in the child before it becomes the node."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 
@@ -87,6 +88,26 @@ def test_a_block_that_raises_ends_them(environment: dict[str, str], tmp_path: Pa
     with pytest.raises(KeyError):
         fail_within()
     assert children[0].poll() is not None
+
+
+def test_ctrl_c_amid_a_start_loses_no_process(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(subprocess.Popen):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            super().__init__(*arguments, **options)
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.1)  # another thread may take it
+
+    rest = Event()
+    Thread(target=rest.wait).start()
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    processes = Processes(environment, tmp_path / "log")
+    with pytest.raises(KeyboardInterrupt):
+        processes.start("child", "sleeper")
+    rest.set()
+    await_line(processes.log("child"), "up")
+    assert processes.stop() == {"child": 0}
 
 
 def test_a_killed_parent_takes_its_children_along(environment: dict[str, str], tmp_path: Path) -> None:

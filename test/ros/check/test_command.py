@@ -288,12 +288,15 @@ def test_the_first_try_shows_a_whole_table() -> None:
 def test_ctrl_c_ends_it_and_its_robot(graph: Graph, tmp_path: Path) -> None:
     with WarmProcesses(graph.environment, tmp_path) as processes:
         process = processes.start("check", MODULE, ["--sim", "--seconds", "60"])
-        log = processes.log("check")
-        graph.wait(lambda: log.exists() and "Model" in log.read_text(), "the first rows")
-        robots = children_of(process.pid)
+
+        def robot_started() -> list[int]:
+            assert process.poll() is None, processes.log("check").read_text()
+            return children_of(process.pid)
+
+        robots = graph.wait(robot_started, "the simulated robot", PATIENCE_S)
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE_S) == 130
-    assert robots and all(map(gone, robots))
+    assert all(map(gone, robots))
 
 
 def children_of(pid: int) -> list[int]:
