@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 
@@ -29,10 +30,13 @@ EXIT_CODES = {
     RunPolicy.Result.PREEMPTED: 1,
     RunPolicy.Result.FAULT: 1,
 }
+NUMBER = re.compile(r"\b\d+\b")
 
 
 class RunClient(Node):
     """Prints every change of state or reason of a policy node, and holds the client of its run action.
+
+    Other numbers in the same words are no change: an age that grows would fill the terminal.
 
     Args:
         policy_node: Name of the policy node, relative to the namespace.
@@ -52,10 +56,12 @@ class RunClient(Node):
 
     def _take(self, status: PolicyStatus) -> None:
         self._active = status.state != PolicyStatus.INACTIVE
-        text = f"{NAMES[status.state]}: {status.reason}" if status.reason else NAMES[status.state]
-        if text != self._said:
+        name = NAMES[status.state]
+        text = status.reason if status.reason.startswith(name) else f"{name}: {status.reason}".rstrip(": ")
+        said = NUMBER.sub("", text)
+        if said != self._said:
             print(f"[{status.chunks} chunks] {text}", flush=True)
-        self._said = text
+        self._said = said
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

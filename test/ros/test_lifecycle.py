@@ -237,7 +237,8 @@ def test_the_run_command_waits_until_the_node_is_active(stage: Stage, tmp_path: 
         stage.graph.wait(lambda: process.poll() is not None, "the end of the command")
         assert process.returncode == 0
         text = said.read_text()
-    assert "waiting for the first chunk: " in text and "following\n" in text
+    lines = [line.partition("] ")[2] for line in text.splitlines()]
+    assert "waiting for the first chunk" in lines and "following" in lines
     assert "run ended: the time limit was reached" in text
 
 

@@ -34,6 +34,11 @@ def missing() -> str:
 pytestmark = [pytest.mark.ros, pytest.mark.skipif(bool(missing()), reason=missing())]
 
 
+def hear_ctrl_c() -> None:
+    """A shell may have SIGINT ignored in the background, and launch goes along with that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Launch:
     """A running `ros2 launch dreamzero_ros <robot>.launch.py`."""
 
@@ -47,6 +52,7 @@ class Launch:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                preexec_fn=hear_ctrl_c,
             )
 
     def end(self) -> dict[str, int]:
