@@ -11,6 +11,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 
+from dreamzero_ros.embodiment.schema import Camera
 from dreamzero_ros.policy.parameters import setting
 from dreamzero_ros.policy.robot_parameters import RobotParameters
 from dreamzero_ros.ros.description import TOPIC
@@ -36,8 +37,9 @@ class SimParameters(RobotParameters):
     )
     cameras: bool = setting(True, "Render the cameras; off where their images come from elsewhere.")
     camera_rate_hz: int = setting(15, "Rate of every camera [1/s].", lowest=1, highest=60)
-    image_width: int = setting(640, "Width of the images [pixels].", lowest=32, highest=1920)
-    image_height: int = setting(360, "Height of the images [pixels].", lowest=24, highest=1080)
+    image_scale: float = setting(
+        1.0, "Rows and columns of the images, relative to the robot file.", lowest=0.1, highest=4.0
+    )
     publish_description: bool = setting(
         True, "Publish robot_description; off where robot_state_publisher does."
     )
@@ -124,8 +126,7 @@ class SimNode(ManagedNode):
 
     def _start_cameras(self) -> SideNode:
         node = SideNode(self, "cameras")
-        size = {"width": self._settings.image_width, "height": self._settings.image_height}
-        cameras = tuple(replace(camera, **size) for camera in self._robot.cameras)
+        cameras = tuple(scaled(camera, self._settings.image_scale) for camera in self._robot.cameras)
         renderer = Renderer(replace(self._robot, cameras=cameras))
         publishers = {
             camera.name: node.create_publisher(Image, node.topic(camera.topic), SENSOR)
@@ -148,6 +149,11 @@ class SimNode(ManagedNode):
 
     def _now_ns(self) -> int:
         return self.get_clock().now().nanoseconds
+
+
+def scaled(camera: Camera, factor: float) -> Camera:
+    """A camera with more or fewer pixels of the same view."""
+    return replace(camera, width=round(factor * camera.width), height=round(factor * camera.height))
 
 
 def main() -> None:

@@ -37,7 +37,7 @@ def bag(_this_machine_only: None, tmp_path_factory: pytest.TempPathFactory) -> P
     """What the topics of a run said."""
     folder = tmp_path_factory.mktemp("recorded")
     with Graph(folder) as graph:
-        graph.start("sim_node", image_width=160, image_height=90, autostart=True)
+        graph.start("sim_node", image_scale=0.5, autostart=True)
         graph.start("policy_node", policy="wave", autostart=True)
         operator = Operator(graph, ROBOT)
         graph.wait(lambda: operator.ready and operator.recording.measured, "an active policy node")

@@ -31,9 +31,7 @@ SEEN_S = 0.5
 def test_time_passes_in_equal_steps_at_most_at_the_rate_and_everything_is_stamped_with_it(
     graph: Graph,
 ) -> None:
-    graph.start(
-        "sim_node", use_sim_time=True, clock_rate=RATE, autostart=True, image_width=64, image_height=36
-    )
+    graph.start("sim_node", use_sim_time=True, clock_rate=RATE, autostart=True, image_scale=0.2)
     node = Node("listener", context=graph.context)
     seen: list[tuple[float, int]] = []
     stamps: dict[str, list[int]] = {"joint_states": [], ROBOT.cameras[0].topic: []}

@@ -13,6 +13,7 @@ from rclpy.utilities import get_rmw_implementation_identifier
 
 from dreamzero_ros.embodiment.reader import nearest
 from dreamzero_ros.ros.check.rows import Row, failed, passed, warned
+from dreamzero_ros.ros.share import share
 
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Environment variables that name the profile of Fast DDS."""
@@ -33,7 +34,7 @@ def check_transport() -> Row:
     rmw = get_rmw_implementation_identifier()
     found = f"ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID', '0')}, {rmw}"
     if "fastrtps" in rmw and not any(os.environ.get(name) for name in PROFILES):
-        fix = f"{PROFILES[0]}=<share of dreamzero_ros>/config/fastdds.xml, here and for the cameras"
+        fix = f"{PROFILES[0]}={share() / 'config' / 'fastdds.xml'}, here and for the cameras"
         return warned("transport", f"{found} with its default: half of the images may be lost", fix)
     return passed("transport", found)
 

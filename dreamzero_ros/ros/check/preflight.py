@@ -65,7 +65,7 @@ class Preflight:
         self._report.add("Model", rows + (check_device(self._parameters, engine) if engine else []))
         with ExitStack() as stack:
             if simulation is not None:
-                simulation.start(self._parameters, robot)
+                simulation.start(self._parameters)
             listener = Listener(self._node, robot, self._parameters.max_observation_age_s)
             stack.callback(listener.close)
             stack.enter_context(spinning(self._node))

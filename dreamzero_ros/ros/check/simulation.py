@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dreamzero_ros.embodiment.schema import Embodiment
 from dreamzero_ros.policy.policy_parameters import PolicyParameters
 from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
 from dreamzero_ros.ros.processes import Processes
@@ -29,14 +28,11 @@ class Simulation:
     def __init__(self, processes: Processes) -> None:
         self._processes = processes
 
-    def start(self, parameters: PolicyParameters, robot: Embodiment) -> None:
-        """Starts the robot of the robot file, with images as the model wants them."""
-        camera = robot.cameras[0]
+    def start(self, parameters: PolicyParameters) -> None:
+        """Starts the robot of the robot file."""
         given = {
             "embodiment": parameters.embodiment,
             "embodiment_parameters": json.dumps(parameters.embodiment_parameters),
-            "image_width": camera.width,
-            "image_height": camera.height,
             "autostart": "true",
         }
         words = [word for name, value in given.items() for word in ("-p", f"{name}:={value}")]

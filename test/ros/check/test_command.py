@@ -281,6 +281,7 @@ def test_the_first_try_shows_a_whole_table() -> None:
     lines = said.splitlines()
     assert max(map(len, lines)) <= 100 and lines[-1].endswith("0 fail, 0 skipped: ready")
     assert library_lines(said + complaints) == []
+    assert said.count("320x180 rgb8, as in the robot file") == len(ROBOT.cameras)
     for words in ("10 dry chunks", "dreamzero tiny", "panda_hand_controller", "what both give: lower of 8"):
         assert words in said
 
