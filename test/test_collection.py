@@ -41,7 +41,7 @@ def test_equal_names_and_skipped_files_leave_the_others_in(tmp_path: Path) -> No
     found = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", os.devnull, f"--rootdir={tmp_path}", *words, str(tmp_path)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
         capture_output=True,
         text=True,
         check=False,

@@ -64,8 +64,9 @@ def test_only_known_messages_are_hidden(
 ) -> None:
     hide_known_warnings()
     torchao, pytree = logging.getLogger("torchao"), logging.getLogger("torch.utils._pytree")
-    monkeypatch.setattr(pytree, "propagate", False)
-    monkeypatch.setattr(pytree, "handlers", [caplog.handler])
+    for logger in (torchao, pytree):
+        monkeypatch.setattr(logger, "propagate", False)
+        monkeypatch.setattr(logger, "handlers", [caplog.handler])
     torchao.warning("Failed to load %s: no such library", "_C.so")
     torchao.warning("Something else")
     pytree.warning("%s is an Enum subclass and is now natively supported by torch.compile as an opaque", "X")

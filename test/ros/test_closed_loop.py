@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each robot in closed loop over DDS, judged by its messages as loops on a made-up clock are.
 
-By default each robot runs for twelve seconds at another latency; `make test-all` runs each for a minute at
+By default each robot runs for nine seconds at another latency; `make test-all` runs each for a minute at
 every latency.
 """
 

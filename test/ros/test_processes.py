@@ -99,13 +99,17 @@ def test_ctrl_c_amid_a_start_loses_no_process(
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.1)  # another thread may take it
 
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background
     rest = Event()
     Thread(target=rest.wait).start()
     monkeypatch.setattr(subprocess, "Popen", Interrupted)
     processes = Processes(environment, tmp_path / "log")
-    with pytest.raises(KeyboardInterrupt):
-        processes.start("child", "sleeper")
-    rest.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            processes.start("child", "sleeper")
+    finally:
+        signal.signal(signal.SIGINT, before)
+        rest.set()
     await_line(processes.log("child"), "up")
     assert processes.stop() == {"child": 0}
 

@@ -67,6 +67,7 @@ def test_what_was_recorded_is_what_was_commanded(bag: Path, tmp_path: Path) -> N
 
 @pytest.mark.skipif(CHROMIUM is None, reason=MISSING)
 def test_the_pages_show_it(bag: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pinocchio", reason="pinocchio is not installed: requirements/kinematics.txt")
     summary = evaluate(bag, tmp_path / "out", "--policy", "wave")
     assert summary["metrics"]["ee_position_mm"]["hold"]["value"] > 1, "by robot_description"
     assert_pages_work(tmp_path / "out")
