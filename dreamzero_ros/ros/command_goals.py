@@ -121,12 +121,13 @@ class GoalSender:
         return ""
 
     def close(self) -> None:
-        """Ends the client; goals go on."""
+        """Ends the client; goals go on, and what was said of them and not yet heard is not heard any more."""
+        self._awaited.clear()
         self._client.destroy()
 
     def _await(self, goal_id: bytes, future: Future, take: Callable[[bytes, Any], None]) -> None:
         def done(future: Future) -> None:
-            if not future.cancelled():
+            if self._awaited.get(goal_id) is future:
                 take(goal_id, future.result())
 
         self._awaited[goal_id] = future

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each robot in closed loop over DDS, judged by its messages as loops on a made-up clock are.
 
-By default each robot runs for nine seconds at another latency; `make test-all` runs each for a minute at
+By default each robot runs for six seconds at another latency; `make test-all` runs each for a minute at
 every latency.
 """
 
@@ -23,7 +23,7 @@ from dreamzero_ros.ros.status import CODES
 
 pytestmark = pytest.mark.ros
 
-SHORT_S, LONG_S = 9, 60
+SHORT_S, LONG_S = 6, 60
 """Simulated time of a run [s]."""
 SHORT = [("droid_franka", 0.1), ("agibot_g1", 0.6), ("yam", 1.2)]
 LOOK_NS = 30_000_000

@@ -145,6 +145,18 @@ def test_a_controller_that_is_left_out_is_not_commanded(stage: Stage) -> None:
     bridge.close()
 
 
+def test_an_answer_that_has_come_is_not_heard_after_the_end(stage: Stage) -> None:
+    """The answer of a server and what is done about it are two turns of the executor."""
+    bridge = stage.bridge()
+    bridge.send(stage.way(0.2), but=[HAND])
+    (answer,) = bridge._outputs[ARM]._sender._awaited.values()
+    while not answer.done():
+        stage.graph.executor.spin_once(timeout_sec=0.1)
+    bridge.close()
+    stage.graph.spend(QUIET_S)
+    assert not stage.words and not bridge.goal_ids
+
+
 def futures() -> int:
     gc.collect()
     return sum(isinstance(thing, Future) for thing in gc.get_objects())
