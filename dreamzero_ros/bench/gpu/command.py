@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stages = chosen_stages(options.stages)
     except ValueError as error:
         parser.error(f"{error}; for a trial without a GPU: --device cpu")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
     signal.signal(signal.SIGTERM, _interrupt)
     report = Report(str(device), options.sizes or usual_sizes(device), options.out, options.budget)
     try:
