@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -22,6 +22,7 @@ from rclpy.signals import SignalHandlerOptions
 from rich.console import Console
 
 from dreamzero_ros.embodiment.load import load
+from dreamzero_ros.policy.settings import Mode
 from dreamzero_ros.ros.demo_report import write_report
 from dreamzero_ros.ros.interfaces import PolicyStatus
 from dreamzero_ros.ros.isolation import graph_environment, reserved_domain
@@ -96,6 +97,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--instruction", default="put the red cube into the bowl", help="what the arm is asked"
     )
+    parser.add_argument(
+        "--mode",
+        choices=get_args(Mode),
+        default="asynchronous",
+        help="asynchronous: the next chunk is computed while the arm executes one (default); blocking: the "
+        "arm rests meanwhile, so that no chunk is late, however slow the machine",
+    )
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="output folder (default demo_out)")
     options = parser.parse_args(arguments)
     if options.chunks < 1:
@@ -138,7 +146,7 @@ def _start_nodes(processes: Processes, options: argparse.Namespace) -> None:
     if not synthetic:
         folder = str(options.footage.resolve())
         processes.start("footage_node", "dreamzero_ros.ros.footage_node", ros(folder=folder))
-    model = ros(random_weights="tiny", device="cpu", dtype="float32")
+    model = ros(random_weights="tiny", device="cpu", dtype="float32", mode=options.mode)
     processes.start("policy_node", "dreamzero_ros.ros.policy_node", model)
 
 

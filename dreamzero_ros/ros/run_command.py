@@ -56,8 +56,9 @@ class RunClient(Node):
 
     def _take(self, status: PolicyStatus) -> None:
         self._active = status.state != PolicyStatus.INACTIVE
-        name = NAMES[status.state]
-        text = status.reason if status.reason.startswith(name) else f"{name}: {status.reason}".rstrip(": ")
+        name, text = NAMES[status.state], status.reason
+        if not text.startswith(name):
+            text = f"{name}: {text}" if text else name
         said = NUMBER.sub("", text)
         if said != self._said:
             print(f"[{status.chunks} chunks] {text}", flush=True)

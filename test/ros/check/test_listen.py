@@ -17,7 +17,7 @@ from dreamzero_ros.embodiment.load import load
 from dreamzero_ros.observation.decode import stamp_ns
 from dreamzero_ros.ros.check.cameras import check_camera
 from dreamzero_ros.ros.check.joints import check_joint_states
-from dreamzero_ros.ros.check.listen import Listener, spinning, wait
+from dreamzero_ros.ros.check.listen import Listener, spinning
 from dreamzero_ros.ros.check.rows import Result, Row
 from dreamzero_ros.ros.messages import time_message
 
@@ -25,23 +25,26 @@ pytestmark = pytest.mark.ros
 
 ROBOT = load("droid_franka")
 LEFT = ROBOT.cameras[0].name
-SECONDS, FOUND_S = 1.0, 20.0
+SECONDS = 1.0
 
 Hear = Callable[[dict[str, Fault]], dict[str, Row]]
 
 
 @pytest.fixture(scope="module")
-def hear(graph: Graph) -> Hear:
+def hear(paced: Graph) -> Hear:
     """The rows of the joint states and of one camera, by name, of a robot with some faults."""
 
     def listen(faults: dict[str, Fault]) -> dict[str, Row]:
-        node = Node("policy_node", context=graph.context)
-        with Robot(graph, ROBOT) as robot, spinning(node):
+        node = Node("policy_node", **paced.node_options)
+        with Robot(paced, ROBOT) as robot, spinning(node):
             robot.faults.update(faults)
             listener = Listener(node, ROBOT, 1.0)
-            wait(lambda: listener.joint_states.judgement.received and all(listener.images.values()), FOUND_S)
+            paced.wait(
+                lambda: listener.joint_states.judgement.received and all(listener.images.values()),
+                "every stream",
+            )
             listener.restart()
-            wait(lambda: False, SECONDS)
+            paced.spend(SECONDS)
             listener.rest()
             rows = check_camera(listener, ROBOT, ROBOT.cameras[0], SECONDS)
             rows += check_joint_states(listener, ROBOT, SECONDS)
@@ -92,8 +95,7 @@ def degrees(message: Any) -> Any:
 
 def test_parts_wheels_and_mosaics_pass(hear: Hear) -> None:
     rows = hear({JOINT_STATES: in_parts, LEFT: encoded_as("bayer_grbg8")})
-    amiss = {what for what, row in rows.items() if row.result is not Result.PASS}
-    assert all(what.startswith("rate") for what in amiss), rows  # a busy machine may be slow
+    assert {row.result for row in rows.values()} == {Result.PASS}, rows
     assert (
         rows["joints"].finding == "all 8 are named, in 2 kinds of messages, which are merged, beside 2 others"
     )
